@@ -1,0 +1,74 @@
+/**
+ * The logins and owners of both databases: one place that says who exists. What each may do is granted in the
+ * migrations, next to the thing that is granted.
+ */
+import type { Client } from 'pg';
+import pg from 'pg';
+
+/** NOLOGIN owners: every object belongs to one of them, so no runtime login owns a table. */
+const OWNERS = ['kiff_owner', 'kiff_journal_owner'] as const;
+
+/** Logins, one per process and credential. `kiff_migrate` is the deployment job's. */
+export const LOGINS = [
+  'kiff_migrate',
+  'kiff_api',
+  'kiff_sealing',
+  'kiff_signing',
+  'kiff_anchoring',
+  'kiff_journal',
+] as const;
+export type Login = (typeof LOGINS)[number];
+
+const { escapeIdentifier, escapeLiteral } = pg;
+
+/** Settings that bound what a runtime login can hold up: no statement and no transaction lives longer than 5 s. */
+export const RUNTIME_SETTINGS = [
+  `SET search_path = pg_catalog, pg_temp`,
+  `SET statement_timeout = '5s'`,
+  `SET transaction_timeout = '5s'`,
+  `SET idle_in_transaction_session_timeout = '5s'`,
+] as const;
+
+/**
+ * Creates owners, logins and the two databases, or brings them up to date. Runs as a superuser on the maintenance
+ * database; safe to repeat.
+ * @param client connected to the cluster's maintenance database
+ * @param passwords one per login
+ */
+export async function bootstrapCluster(
+  client: Client,
+  options: { product: string; journal: string; passwords: Record<Login, string> },
+): Promise<void> {
+  for (const owner of OWNERS) await ensureRole(client, owner, 'NOLOGIN');
+  for (const login of LOGINS) {
+    const createRole = login === 'kiff_migrate' ? 'CREATEROLE' : 'NOCREATEROLE';
+    await ensureRole(client, login, `LOGIN NOINHERIT ${createRole} PASSWORD ${escapeLiteral(options.passwords[login])}`);
+    if (login === 'kiff_migrate') continue;
+    for (const setting of RUNTIME_SETTINGS) await client.query(`ALTER ROLE ${escapeIdentifier(login)} ${setting}`);
+  }
+  await client.query('GRANT kiff_owner, kiff_journal_owner TO kiff_migrate WITH INHERIT FALSE, SET TRUE');
+
+  await ensureDatabase(client, options.product, 'kiff_owner', [
+    'kiff_migrate',
+    'kiff_api',
+    'kiff_sealing',
+    'kiff_signing',
+    'kiff_anchoring',
+  ]);
+  await ensureDatabase(client, options.journal, 'kiff_journal_owner', ['kiff_migrate', 'kiff_journal']);
+  // The migration job lets tenant logins connect, one by one.
+  await client.query(`GRANT CONNECT ON DATABASE ${escapeIdentifier(options.product)} TO kiff_migrate WITH GRANT OPTION`);
+}
+
+async function ensureRole(client: Client, role: string, attributes: string): Promise<void> {
+  const { rowCount } = await client.query('SELECT FROM pg_catalog.pg_roles WHERE rolname = $1', [role]);
+  await client.query(`${rowCount === 0 ? 'CREATE' : 'ALTER'} ROLE ${escapeIdentifier(role)} ${attributes}`);
+}
+
+async function ensureDatabase(client: Client, name: string, owner: string, logins: string[]): Promise<void> {
+  const { rowCount } = await client.query('SELECT FROM pg_catalog.pg_database WHERE datname = $1', [name]);
+  const database = escapeIdentifier(name);
+  if (rowCount === 0) await client.query(`CREATE DATABASE ${database} OWNER ${escapeIdentifier(owner)}`);
+  await client.query(`REVOKE ALL ON DATABASE ${database} FROM PUBLIC`);
+  await client.query(`GRANT CONNECT ON DATABASE ${database} TO ${logins.map((l) => escapeIdentifier(l)).join(', ')}`);
+}

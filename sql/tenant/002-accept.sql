@@ -1,0 +1,80 @@
+-- accept(): one batch of records becomes leaves, in one round trip. Design section 4.
+--
+-- Order matters. The head is locked first and the clock is read only then: a statement that waited for the lock may
+-- carry a time from before its wait, and a record dated before a period's end must never land after that period's cut.
+--
+-- Each record comes with its body, where the record starts in the body, a 32-byte salt and the commitment
+-- HMAC-SHA-256(salt, body). Answers one row per record, in order: outcome, and for accepted and duplicate ones the leaf.
+--   accepted   a new leaf
+--   duplicate  the same id with the same record bytes: the leaf that stands
+--   conflict   the same id with other bytes: the original stands
+--   erased     the same id, whose body was erased: it cannot be compared, and the id stays taken
+CREATE FUNCTION kiff_t_{{tenant}}.accept(ids text[], bodies bytea[], record_offsets integer[], salts bytea[],
+                                         commitments bytea[], key_id text)
+  RETURNS TABLE (ord bigint, outcome text, leaf_index bigint, leaf_hash bytea, received_at timestamptz)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  -- Plans are cached per connection, perhaps while the table is still empty: look records up by index all the same.
+  SET enable_seqscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  head_size bigint;
+  head_time timestamptz(3);
+  now_ms timestamptz(3);
+BEGIN
+  IF key_id !~ '^[a-z0-9][a-z0-9_-]{0,63}$' THEN
+    RAISE EXCEPTION USING ERRCODE = 'KF001', MESSAGE = 'bad key id';
+  END IF;
+  IF cardinality(ids) > 1000 OR cardinality(ids) <> cardinality(bodies) OR cardinality(ids) <> cardinality(record_offsets)
+     OR cardinality(ids) <> cardinality(salts) OR cardinality(ids) <> cardinality(commitments) THEN
+    RAISE EXCEPTION USING ERRCODE = 'KF001', MESSAGE = 'bad batch shape';
+  END IF;
+
+  SELECT h.size, h.last_received_at INTO STRICT head_size, head_time FROM kiff_t_{{tenant}}.log_head h FOR UPDATE;
+  now_ms := greatest(head_time, date_trunc('milliseconds', clock_timestamp()));
+  IF now_ms > clock_timestamp() + interval '5 seconds' THEN
+    RAISE EXCEPTION USING ERRCODE = 'KF002', MESSAGE = 'the log head is ahead of the clock';
+  END IF;
+
+  RETURN QUERY
+  WITH input AS MATERIALIZED (
+    SELECT u.ord, u.id, u.body, u.record_offset, u.salt, u.commitment, r.leaf_index AS known_index,
+           row_number() OVER (PARTITION BY u.id ORDER BY u.ord) = 1 AS first_of_id
+      FROM unnest(ids, bodies, record_offsets, salts, commitments)
+           WITH ORDINALITY AS u (id, body, record_offset, salt, commitment, ord)
+      LEFT JOIN LATERAL (SELECT k.leaf_index FROM kiff_t_{{tenant}}.records k WHERE k.id = u.id LIMIT 1) r ON true
+  ), fresh AS MATERIALIZED (
+    SELECT f.ord, f.id, f.body, f.record_offset, f.salt, f.leaf_index, e.entry, sha256('\x00'::bytea || e.entry) AS leaf_hash
+      FROM (SELECT i.*, head_size + row_number() OVER (ORDER BY i.ord) - 1 AS leaf_index
+              FROM input i WHERE i.first_of_id AND i.known_index IS NULL) f,
+           LATERAL (SELECT convert_to(
+             '{"v":1,"id":"' || f.id || '","received_at":"' ||
+             to_char(now_ms AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') ||
+             '","key":"' || key_id || '","commitment":"' || encode(f.commitment, 'hex') || '"}', 'UTF8') AS entry) e
+  ), new_records AS (
+    INSERT INTO kiff_t_{{tenant}}.records (leaf_index, id, received_at, entry, leaf_hash)
+    SELECT f.leaf_index, f.id, now_ms, f.entry, f.leaf_hash FROM fresh f ORDER BY f.leaf_index
+  ), new_bodies AS (
+    INSERT INTO kiff_t_{{tenant}}.bodies (leaf_index, salt, body, record_offset)
+    SELECT f.leaf_index, f.salt, f.body, f.record_offset FROM fresh f ORDER BY f.leaf_index
+  ), new_head AS (
+    UPDATE kiff_t_{{tenant}}.log_head h SET size = head_size + (SELECT count(*) FROM fresh), last_received_at = now_ms
+     WHERE EXISTS (SELECT FROM fresh)
+  )
+  SELECT i.ord,
+         CASE WHEN f.ord = i.ord THEN 'accepted'
+              WHEN f.ord IS NOT NULL THEN
+                CASE WHEN substring(f.body FROM f.record_offset + 1) = substring(i.body FROM i.record_offset + 1)
+                     THEN 'duplicate' ELSE 'conflict' END
+              WHEN b.leaf_index IS NULL THEN 'erased'
+              WHEN substring(b.body FROM b.record_offset + 1) = substring(i.body FROM i.record_offset + 1) THEN 'duplicate'
+              ELSE 'conflict' END,
+         coalesce(f.leaf_index, r.leaf_index), coalesce(f.leaf_hash, r.leaf_hash),
+         CASE WHEN f.ord IS NOT NULL THEN now_ms ELSE r.received_at END
+    FROM input i
+    LEFT JOIN fresh f ON f.id = i.id
+    LEFT JOIN kiff_t_{{tenant}}.records r ON r.leaf_index = i.known_index
+    LEFT JOIN kiff_t_{{tenant}}.bodies b ON b.leaf_index = i.known_index
+   ORDER BY i.ord;
+END $$;
+GRANT EXECUTE ON FUNCTION kiff_t_{{tenant}}.accept(text[], bytea[], integer[], bytea[], bytea[], text) TO kiff_t_{{tenant}};
