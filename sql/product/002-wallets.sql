@@ -25,8 +25,7 @@ CREATE TABLE kiff.nonces (
   FOREIGN KEY (chain_id, relayer) REFERENCES kiff.wallets (chain_id, relayer),
   CHECK ((state = 'open') = (mined_hash IS NULL))
 );
--- One nonce in flight: a second transaction waits until the first is mined, so an order between batches never arises.
-CREATE UNIQUE INDEX one_open_nonce ON kiff.nonces (chain_id, relayer) WHERE state = 'open';
+CREATE INDEX open_nonces ON kiff.nonces (chain_id, relayer, nonce) WHERE state <> 'final';
 
 -- Every hash ever signed for a nonce stays known: any of them may be the one that is mined.
 CREATE TABLE kiff.transactions (
@@ -75,13 +74,18 @@ BEGIN
   END IF;
 END $$;
 
--- Opens a nonce. Its call is fixed here; what may change later is only the fees.
+-- Opens a nonce. Its call is fixed here; what may change later is only the fees. One nonce in flight: a second one
+-- waits until the first is mined, so a question of order between batches never arises.
 CREATE FUNCTION kiff.open_nonce(chain bigint, wallet bytea, run text, new_nonce bigint, tx_kind text,
                                 destination bytea, data bytea, gas_limit bigint) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM kiff.assert_holder(chain, wallet, run);
+  PERFORM FROM kiff.nonces n WHERE n.chain_id = chain AND n.relayer = wallet AND n.state = 'open';
+  IF FOUND THEN
+    RAISE EXCEPTION USING ERRCODE = 'KF022', MESSAGE = 'a nonce is open already';
+  END IF;
   INSERT INTO kiff.nonces (chain_id, relayer, nonce, kind, to_address, calldata, gas)
     VALUES (chain, wallet, new_nonce, tx_kind, destination, data, gas_limit);
 END $$;
@@ -98,14 +102,25 @@ BEGIN
     ON CONFLICT (hash) DO NOTHING;
 END $$;
 
-CREATE FUNCTION kiff.set_nonce_state(chain bigint, wallet bytea, run text, tx_nonce bigint, new_state text,
-                                     tx_hash bytea, block bigint) RETURNS void
+-- A transaction of this nonce is in a block; or, with nulls, none is any more (a reorg) and the same bytes go out again.
+CREATE FUNCTION kiff.set_nonce_mined(chain bigint, wallet bytea, run text, tx_nonce bigint, tx_hash bytea, block bigint)
+  RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM kiff.assert_holder(chain, wallet, run);
-  UPDATE kiff.nonces SET state = new_state, mined_hash = tx_hash, mined_block = block
+  UPDATE kiff.nonces SET state = CASE WHEN tx_hash IS NULL THEN 'open' ELSE 'mined' END, mined_hash = tx_hash, mined_block = block
    WHERE chain_id = chain AND relayer = wallet AND nonce = tx_nonce AND state <> 'final';
+END $$;
+
+-- The nonces whose block is final need no more watching.
+CREATE FUNCTION kiff.set_nonces_final(chain bigint, wallet bytea, run text, final_block bigint) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM kiff.assert_holder(chain, wallet, run);
+  UPDATE kiff.nonces SET state = 'final'
+   WHERE chain_id = chain AND relayer = wallet AND state = 'mined' AND mined_block <= final_block;
 END $$;
 
 CREATE FUNCTION kiff.set_registered(tenants text[], block bigint) RETURNS void
@@ -119,6 +134,7 @@ GRANT EXECUTE ON FUNCTION
   kiff.release_wallet(bigint, bytea, text),
   kiff.open_nonce(bigint, bytea, text, bigint, text, bytea, bytea, bigint),
   kiff.store_transaction(bigint, bytea, text, bigint, bytea, bytea, numeric, numeric),
-  kiff.set_nonce_state(bigint, bytea, text, bigint, text, bytea, bigint),
+  kiff.set_nonce_mined(bigint, bytea, text, bigint, bytea, bigint),
+  kiff.set_nonces_final(bigint, bytea, text, bigint),
   kiff.set_registered(text[], bigint)
 TO kiff_anchoring;

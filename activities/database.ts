@@ -1,0 +1,59 @@
+/** A pg pool whose bigints are numbers (indexes and seconds stay far below 2^53), and its errors in our words. */
+import pg from 'pg';
+import { failure, type FailureType } from './failures.ts';
+
+const INT8 = 20;
+
+/** SQLSTATEs that our own SQL raises (sql/), and what they mean to a workflow. */
+const OWN_STATES: Readonly<Record<string, FailureType>> = {
+  KF004: 'period-not-over',
+  KF005: 'log-not-active',
+  KF006: 'statement-conflict',
+  KF007: 'root-conflict',
+  KF010: 'log-identity-conflict',
+  KF011: 'log-not-active',
+  KF020: 'wallet-held',
+  KF031: 'tile-altered',
+  KF040: 'not-an-extension',
+  KF041: 'not-an-extension',
+};
+
+/**
+ * @param url a postgres:// URL with the login of this process
+ * @param max connections at most
+ */
+export function createPool(url: string, max: number): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    maxLifetimeSeconds: 1_800,
+    types: {
+      getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+        oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+    },
+  });
+  // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
+  pool.on('error', () => undefined);
+  return pool;
+}
+
+/** Translates a pg error at the edge: our own states by name, a lost or refused connection as unavailable. */
+export function databaseFailure(error: unknown): Error | undefined {
+  if (error instanceof pg.DatabaseError) {
+    const own = error.code === undefined ? undefined : OWN_STATES[error.code];
+    if (own !== undefined) return failure(own);
+    // 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 25006 read-only, 55P03 lock not available
+    if (/^(08|53|57|40|25006|55P03|58)/.test(error.code ?? '')) return failure('database-unavailable');
+    return undefined;
+  }
+  if (error instanceof Error && /ECONN|EPIPE|ETIMEDOUT|terminated|timeout exceeded|Connection ended/i.test(`${error.message} ${codeOf(error)}`)) {
+    return failure('database-unavailable');
+  }
+  return undefined;
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : '';
+}

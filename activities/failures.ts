@@ -1,0 +1,70 @@
+/**
+ * Every way an activity may fail, by name. The names are part of stored histories: they are added to, never renamed.
+ * Texts are fixed sentences, so that nothing of a tenant's content can reach a history through an error; what varies is
+ * put into `details`: numbers and hashes only.
+ */
+import { ApplicationFailure } from '@temporalio/common';
+
+interface Kind {
+  /** What the operator reads in the Temporal UI: what happened, and what to do. */
+  readonly text: string;
+  /** Set only where another try provably cannot succeed. */
+  readonly final?: true;
+}
+
+const KINDS = {
+  // Waits: the retry policy is the answer.
+  'database-unavailable': { text: 'The database did not answer; it will be asked again.' },
+  'chain-unavailable': { text: 'The Base RPC did not answer; it will be asked again.' },
+  'kms-unavailable': { text: 'KMS did not answer or throttled; it will be asked again.' },
+  'period-not-over': { text: 'The database clock says that the period is not over yet; the cut waits for it.' },
+  'out-of-order': { text: 'An earlier seal of this log is not signed yet; this one waits for it.' },
+  'log-unregistered': { text: 'The contract does not know this log yet; the anchoring worker registers it.' },
+  'wallet-held': { text: 'Another run holds the relayer wallet; this one waits until its lease runs out.' },
+  'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
+  'unexpected': { text: 'An unexpected error; the worker log of this moment has it.' },
+  // Wants a person, and goes on by itself once the cause is gone.
+  'kms-refused': { text: 'KMS refused: key disabled, pending deletion, or access denied; ingest is not affected.' },
+  'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
+  'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },
+  // Facts that no retry changes: the log is refused until a person has looked.
+  'record-missing': { text: 'A stored record is missing: the index is in the details. Nothing was signed.', final: true },
+  'record-altered': { text: 'A stored record does not hash to its leaf: the index is in the details. Nothing was signed.', final: true },
+  'tile-altered': { text: 'Stored tiles do not give the root that was sealed before. Nothing was signed.', final: true },
+  'root-conflict': { text: 'Another root stands for this seal already. Nothing was signed.', final: true },
+  'statement-conflict': { text: 'The journal holds another statement for this seq; this one is refused for good.', final: true },
+  'not-an-extension': { text: "The tree does not extend the journal's last one; refused.", final: true },
+  'chain-ahead': { text: 'The chain is ahead of the journal: this looks like an old backup; refused.', final: true },
+  'chain-differs': { text: 'The chain holds another seal or signer than the journal; refused.', final: true },
+  'log-not-active': { text: 'The tenant has no active log.', final: true },
+  'log-identity-conflict': { text: 'The tenant already has a log of another identity.', final: true },
+  'seal-unknown': { text: 'There is no such seal to sign.', final: true },
+  'foreign-nonce': { text: "The relayer's nonce was used by a transaction that is not ours; the wallet stops.", final: true },
+} as const satisfies Record<string, Kind>;
+
+export type FailureType = keyof typeof KINDS;
+
+/** Numbers and hashes that make a failure findable; never content. */
+export type FailureDetails = Readonly<Record<string, number | `0x${string}`>>;
+
+/** Makes the failure of one kind, with its fixed text. */
+export function failure(type: FailureType, details?: FailureDetails): ApplicationFailure {
+  const kind: Kind = KINDS[type];
+  return ApplicationFailure.create({
+    type,
+    message: kind.text,
+    nonRetryable: kind.final === true,
+    ...(details ? { details: [details] } : {}),
+  });
+}
+
+/** The kind of a failure made here; undefined for any other error. */
+export function failureType(error: unknown): FailureType | undefined {
+  return error instanceof ApplicationFailure && typeof error.type === 'string' && Object.hasOwn(KINDS, error.type)
+    ? (error.type as FailureType)
+    : undefined;
+}
+
+/** What must wake a person. The name is stable: alert rules match on it. */
+export type Alert = (name: FailureType | AlertName, fields: Readonly<Record<string, string | number>>) => void;
+export type AlertName = 'seal-refused' | 'reorg' | 'final-reorged' | 'nonce-reopened' | 'seal-by-another';

@@ -1,0 +1,104 @@
+/**
+ * AWS KMS as this house uses it: keys found by alias, digests signed, vendor errors translated once. What KMS answers
+ * is never trusted: a signature is parsed strictly, normalised, and recovered to the address that it must belong to.
+ */
+import {
+  DisabledException,
+  GetPublicKeyCommand,
+  KMSInvalidStateException,
+  NotFoundException,
+  SignCommand,
+  type KMSClient,
+} from '@aws-sdk/client-kms';
+import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
+import { addressOfPublicKey, normalizeSignature, SignatureError } from '../../protocol/signature.ts';
+import { failure } from '../failures.ts';
+
+/** Alias of the key that seals a tenant's log while custody is `cloud`. */
+export const tenantKeyAlias = (tenantId: string): string => `alias/kiff/${tenantId}`;
+/** Alias of the wallet that pays gas. */
+export const RELAYER_ALIAS = 'alias/kiff-relayer';
+/** Alias of the operator's checkpoint key. */
+export const OPERATOR_ALIAS = 'alias/kiff-operator';
+
+/** SubjectPublicKeyInfo of a secp256k1 key (RFC 5480, SEC 2): everything before the 65 bytes of the point. */
+const SECP256K1_SPKI = '3056301006072a8648ce3d020106052b8104000a034200';
+/** SubjectPublicKeyInfo of an Ed25519 key (RFC 8410): everything before the 32 bytes of the key. */
+const ED25519_SPKI = '302a300506032b6570032100';
+
+/** Ethereum address of a secp256k1 KMS key. Fails while the key is disabled, as AWS does. */
+export async function keyAddress(kms: KMSClient, keyId: string): Promise<Hex> {
+  const spki = await publicKey(kms, keyId);
+  return addressOfPublicKey(afterPrefix(spki, SECP256K1_SPKI, 65));
+}
+
+/** Raw public key (32 bytes) of an Ed25519 KMS key. */
+export async function ed25519PublicKey(kms: KMSClient, keyId: string): Promise<Hex> {
+  const spki = await publicKey(kms, keyId);
+  return toHex(afterPrefix(spki, ED25519_SPKI, 32));
+}
+
+/**
+ * Signs a 32-byte digest.
+ * @returns 65 bytes r‖s‖v, low s, v 27/28, which recovers to `expected`
+ * @throws failure foreign-signature when KMS answered with anything else
+ */
+export async function signDigest(kms: KMSClient, keyId: string, digest: Hex, expected: Hex): Promise<Hex> {
+  const der = await sign(kms, keyId, 'ECDSA_SHA_256', 'DIGEST', fromHex(digest, 32));
+  try {
+    return normalizeSignature(der, digest, expected);
+  } catch (error) {
+    if (error instanceof SignatureError) throw failure('foreign-signature');
+    throw error;
+  }
+}
+
+/** Ed25519 signature (64 bytes) over a message. Whoever calls verifies it: KMS is not believed here either. */
+export async function signMessage(kms: KMSClient, keyId: string, message: Uint8Array): Promise<Hex> {
+  return toHex(await sign(kms, keyId, 'ED25519_SHA_512', 'RAW', message));
+}
+
+async function sign(
+  kms: KMSClient,
+  keyId: string,
+  SigningAlgorithm: 'ECDSA_SHA_256' | 'ED25519_SHA_512',
+  MessageType: 'DIGEST' | 'RAW',
+  Message: Uint8Array,
+): Promise<Uint8Array> {
+  const { Signature } = await translated(() =>
+    kms.send(new SignCommand({ KeyId: keyId, Message, MessageType, SigningAlgorithm })),
+  );
+  if (Signature === undefined) throw failure('kms-unavailable');
+  return Signature;
+}
+
+async function publicKey(kms: KMSClient, keyId: string): Promise<Uint8Array> {
+  const { PublicKey } = await translated(() => kms.send(new GetPublicKeyCommand({ KeyId: keyId })));
+  if (PublicKey === undefined) throw failure('kms-unavailable');
+  return PublicKey;
+}
+
+function afterPrefix(spki: Uint8Array, prefix: string, length: number): Uint8Array {
+  const head = fromHex(`0x${prefix}`);
+  if (spki.length !== head.length + length || toHex(spki.subarray(0, head.length)) !== `0x${prefix}`) {
+    throw failure('kms-refused');
+  }
+  return spki.subarray(head.length);
+}
+
+/** Runs a KMS call; AWS's errors become ours. Throttling, 5xx, time-outs and lost connections are all "ask again". */
+export async function translated<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (
+      error instanceof DisabledException ||
+      error instanceof KMSInvalidStateException ||
+      error instanceof NotFoundException ||
+      (error instanceof Error && error.name === 'AccessDeniedException')
+    ) {
+      throw failure('kms-refused');
+    }
+    throw failure('kms-unavailable');
+  }
+}

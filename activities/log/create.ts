@@ -1,0 +1,138 @@
+/** Activities of the sealing worker: the log's own steps, from the cut to the root. */
+import type { Pool } from 'pg';
+import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
+import { logId } from '../../protocol/logid.ts';
+import { failure, failureType, type Alert } from '../failures.ts';
+import { originOf, schemaOf } from '../tenant-schema.ts';
+import { hashCollectedSeals } from './hash.ts';
+
+export interface LogDependencies {
+  pool: Pool;
+  host: string;
+  alert: Alert;
+  /** Tells Temporal that the work goes on; `treeSize` is shown as progress. */
+  heartbeat: (treeSize: number) => void;
+}
+
+/** Where a seal stands. `level` is one of the seal's states; chain fields are null until it is in a block. */
+export interface SealStanding {
+  level: 'collected' | 'hashed' | 'sealed' | 'included' | 'safe' | 'final';
+  treeSize: number;
+  txHash: Hex | null;
+  blockNumber: number | null;
+  refused: boolean;
+}
+
+export type LogActivities = ReturnType<typeof createLogActivities>;
+
+export function createLogActivities({ pool, host, alert, heartbeat }: LogDependencies) {
+  return {
+    /** Active tenants after `after` in order of id, at most `limit`. */
+    async listTenants({ after, limit }: { after: string; limit: number }): Promise<string[]> {
+      const { rows } = await pool.query<{ id: string }>(
+        `SELECT id FROM kiff.tenants WHERE status = 'active' AND id > $1 ORDER BY id LIMIT $2`,
+        [after, limit],
+      );
+      return rows.map((row) => row.id);
+    },
+
+    /**
+     * Cuts every period after the last one up to `period`. Repeated, it answers the same.
+     * @returns the newest collected seal, or null when the log's first period is still to come
+     */
+    async collect({ tenantId, period }: { tenantId: string; period: number }) {
+      const schema = schemaOf(tenantId);
+      for (;;) {
+        const { rows } = await pool.query<{ seq: number; period: number; tree_size: number }>(
+          `SELECT seq, period, tree_size FROM ${schema}.collect($1)`,
+          [period],
+        );
+        const newest = rows[0];
+        if (newest === undefined) return null;
+        if (newest.period >= period) return { seq: newest.seq, period: newest.period, treeSize: newest.tree_size };
+        heartbeat(newest.tree_size);
+      }
+    },
+
+    /** The seal of one period, or null. */
+    async sealOfPeriod({ tenantId, period }: { tenantId: string; period: number }): Promise<number | null> {
+      const { rows } = await pool.query<{ seq: number }>(
+        `SELECT seq FROM ${schemaOf(tenantId)}.seals WHERE period = $1`,
+        [period],
+      );
+      return rows[0]?.seq ?? null;
+    },
+
+    /** Extends the tree and writes the root of every collected seal up to `throughSeq`. */
+    async hashSeals({ tenantId, throughSeq }: { tenantId: string; throughSeq: number }): Promise<{ roots: number }> {
+      try {
+        return { roots: await hashCollectedSeals(pool, tenantId, throughSeq, heartbeat) };
+      } catch (error) {
+        const type = failureType(error);
+        if (type === 'record-missing' || type === 'record-altered' || type === 'tile-altered') {
+          alert(type, { tenantId, throughSeq });
+        }
+        throw error;
+      }
+    },
+
+    /** Seqs that have a root and no signature, in order, up to `throughSeq`. */
+    async unsignedSeals({ tenantId, throughSeq }: { tenantId: string; throughSeq: number }): Promise<number[]> {
+      const { rows } = await pool.query<{ seq: number }>(
+        `SELECT seq FROM ${schemaOf(tenantId)}.seals WHERE level = 'hashed' AND seq <= $1 ORDER BY seq`,
+        [throughSeq],
+      );
+      return rows.map((row) => row.seq);
+    },
+
+    /** Where a seal stands now. */
+    async sealStanding({ tenantId, seq }: { tenantId: string; seq: number }): Promise<SealStanding> {
+      const { rows } = await pool.query<{
+        level: SealStanding['level'];
+        tree_size: number;
+        tx_hash: Buffer | null;
+        block_number: number | null;
+        refused: string | null;
+      }>(
+        `SELECT level, tree_size, tx_hash, block_number, refused FROM ${schemaOf(tenantId)}.seals WHERE seq = $1`,
+        [seq],
+      );
+      const row = rows[0];
+      if (row === undefined) throw failure('seal-unknown', { seq });
+      return {
+        level: row.level,
+        treeSize: row.tree_size,
+        txHash: row.tx_hash === null ? null : toHex(row.tx_hash),
+        blockNumber: row.block_number,
+        refused: row.refused !== null,
+      };
+    },
+
+    /** Fixes the identity of a tenant's log: origin and genesis signer, hence its id. */
+    async openLog({ tenantId, genesisSigner }: { tenantId: string; genesisSigner: Hex }) {
+      const origin = originOf(host, tenantId);
+      const id = logId(genesisSigner, origin);
+      await pool.query('SELECT kiff.open_log($1, $2, $3, $4)', [
+        tenantId,
+        origin,
+        Buffer.from(fromHex(genesisSigner, 20)),
+        Buffer.from(fromHex(id, 32)),
+      ]);
+      return { logId: id };
+    },
+
+    /** Whether the contract knows the log (as the anchoring worker saw it). */
+    async logRegistered({ tenantId }: { tenantId: string }): Promise<boolean> {
+      const { rows } = await pool.query('SELECT FROM kiff.logs WHERE tenant = $1 AND registered_block IS NOT NULL', [
+        tenantId,
+      ]);
+      return rows.length === 1;
+    },
+
+    /** Makes the tenant active. Its first sealed period is the one that this moment lies in. */
+    async activateTenant({ tenantId }: { tenantId: string }): Promise<{ firstPeriod: number }> {
+      const { rows } = await pool.query<{ period: number }>('SELECT kiff.activate_tenant($1) AS period', [tenantId]);
+      return { firstPeriod: rows[0]!.period };
+    },
+  };
+}

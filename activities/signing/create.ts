@@ -1,0 +1,206 @@
+/**
+ * The signer (design section 3, wall 3). It is asked for a seal by tenant and seq, never for a digest or a root, and
+ * believes nobody: not the workflow, not the product database, not KMS. What it has stated before is in its journal.
+ *
+ * Crash boundaries: before `journal.state` nothing has happened. After it the statement is fixed, and whoever comes next
+ * signs exactly that. After KMS signed, a signature that was not recorded is made again over the same digest. After
+ * `journal.signed` the product database is told; if that is lost, the next call tells it again.
+ */
+import type { KMSClient } from '@aws-sdk/client-kms';
+import type { Pool } from 'pg';
+import type { PublicClient } from 'viem';
+import type { Seal } from '../../protocol/eip712.ts';
+import { fromHex, toHex, utf8, type Hex } from '../../protocol/hex.ts';
+import { logId } from '../../protocol/logid.ts';
+import { checkpointText, signedCheckpoint, verifyCheckpoint } from '../../protocol/note.ts';
+import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
+import { readLogState } from '../chain/registry.ts';
+import { failure, failureType, type Alert, type FailureType } from '../failures.ts';
+import { ed25519PublicKey, keyAddress, OPERATOR_ALIAS, signDigest, signMessage, tenantKeyAlias } from '../kms/keys.ts';
+import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
+import { originOf, schemaOf } from '../tenant-schema.ts';
+import { treeExtends } from './extends.ts';
+import type { Journal, JournalLog, Statement } from './journal.ts';
+
+/** How long a compared key policy counts as compared. */
+const POLICY_CHECK_MS = 24 * 60 * 60 * 1000;
+
+/** Succession comes with custody; until then every log is in its first epoch. */
+const FIRST_EPOCH = 0;
+
+export interface SigningDependencies {
+  /** The product database, with the signing login: it reads seals and tiles, and records signatures. */
+  pool: Pool;
+  journal: Journal;
+  kms: KMSClient;
+  chain: PublicClient;
+  registry: { chainId: number; contract: Hex };
+  host: string;
+  periodSeconds: number;
+  roles: KeyRoles;
+  alert: Alert;
+  now: () => number;
+}
+
+export type SigningActivities = ReturnType<typeof createSigningActivities>;
+
+interface StoredSeal {
+  period: number;
+  tree_size: number;
+  root: Buffer | null;
+}
+
+export function createSigningActivities(deps: SigningDependencies) {
+  const { pool, journal, kms, chain, registry, alert } = deps;
+  const policyCheckedAt = new Map<string, number>();
+  let operatorKey: Hex | undefined;
+
+  const refuse = (type: FailureType, tenantId: string, seq: number) => {
+    alert(type, { tenantId, seq });
+    return failure(type, { seq });
+  };
+
+  /** The log as journaled, or, for a log's first seal, as our own settings and the tenant's key say it is. */
+  async function journaledLog(tenantId: string): Promise<JournalLog> {
+    const origin = originOf(deps.host, tenantId);
+    const known = await journal.log(origin, registry.chainId, registry.contract);
+    if (known !== null) return known;
+    await checkPolicy(tenantId);
+    const genesisSigner = await keyAddress(kms, tenantKeyAlias(tenantId));
+    const log: JournalLog = {
+      logId: logId(genesisSigner, origin),
+      tenantId,
+      origin,
+      genesisSigner,
+      ...registry,
+      periodSeconds: deps.periodSeconds,
+    };
+    // A journal that begins while the chain is ahead is a lost journal: readStanding refuses it.
+    await journal.openLog(log);
+    const opened = await journal.log(origin, registry.chainId, registry.contract);
+    if (opened === null) throw failure('unexpected');
+    return opened;
+  }
+
+  /** Before a log's first seal and once a day: a key whose policy drifted is not used. */
+  async function checkPolicy(tenantId: string): Promise<void> {
+    const checked = policyCheckedAt.get(tenantId);
+    if (checked !== undefined && deps.now() - checked < POLICY_CHECK_MS) return;
+    try {
+      await requireKeyPolicy(kms, tenantKeyAlias(tenantId), 'tenant', deps.roles);
+    } catch (error) {
+      alert('policy-drift', { tenantId });
+      throw error;
+    }
+    policyCheckedAt.set(tenantId, deps.now());
+  }
+
+  /** The chain never knows more than the journal, and agrees with it where it knows something. */
+  async function requireChainAgrees(log: JournalLog, last: Statement | null, seq: number): Promise<void> {
+    const state = await readLogState(chain, registry.contract, log.logId);
+    if (/^0x0{40}$/.test(state.signer)) throw failure('log-unregistered');
+    if (state.seq > (last?.seal.seq ?? 0)) throw refuse('chain-ahead', log.tenantId, seq);
+    const standing = state.seq === 0 ? null : await journal.at(log.logId, state.seq);
+    const head = standing === null ? NO_HEAD : standing.sealHash;
+    if (state.signer !== log.genesisSigner || state.epoch !== FIRST_EPOCH || state.head !== head) {
+      throw refuse('chain-differs', log.tenantId, seq);
+    }
+  }
+
+  /** The statement for this seq: the journaled one if there is one, else a new one that extends the last. */
+  async function statementFor(log: JournalLog, seq: number): Promise<Statement> {
+    const { rows } = await pool.query<StoredSeal>(
+      `SELECT period, tree_size, root FROM ${schemaOf(log.tenantId)}.seals WHERE seq = $1`,
+      [seq],
+    );
+    const stored = rows[0];
+    if (stored === undefined) throw failure('seal-unknown', { seq });
+    if (stored.root === null) throw failure('out-of-order', { seq });
+
+    const last = await journal.last(log.logId);
+    await requireChainAgrees(log, last, seq);
+
+    const lastSeq = last?.seal.seq ?? 0;
+    if (seq > lastSeq + 1) throw failure('out-of-order', { seq, journaled: lastSeq });
+    const before = seq === 1 ? null : await journal.at(log.logId, seq - 1);
+    const seal: Seal = {
+      logId: log.logId,
+      seq,
+      period: stored.period,
+      treeSize: stored.tree_size,
+      root: toHex(stored.root),
+      prev: before?.sealHash ?? NO_HEAD,
+    };
+    const hash = sealHash(seal);
+    if (seq === lastSeq + 1) {
+      if (before !== null && seal.period !== before.seal.period + log.periodSeconds) {
+        throw refuse('not-an-extension', log.tenantId, seq);
+      }
+      const from = before === null ? null : { size: before.seal.treeSize, root: before.seal.root };
+      if (!(await treeExtends(pool, log.tenantId, from, { size: seal.treeSize, root: seal.root }))) {
+        throw refuse('not-an-extension', log.tenantId, seq);
+      }
+      await journal.state(FIRST_EPOCH, seal, hash);
+    }
+    // Read back what stands: another process may have stated first, or this seq was stated long ago.
+    const standing = await journal.at(log.logId, seq);
+    if (standing === null || standing.sealHash !== hash) throw refuse('statement-conflict', log.tenantId, seq);
+    return standing;
+  }
+
+  /** The operator's signed note for a tree (C2SP tlog-checkpoint), under the log's origin as key name. */
+  async function checkpointFor(log: JournalLog, seal: Seal): Promise<string> {
+    operatorKey ??= await ed25519PublicKey(kms, OPERATOR_ALIAS);
+    const text = checkpointText({ origin: log.origin, size: seal.treeSize, root: seal.root });
+    const note = signedCheckpoint(text, log.origin, operatorKey, await signMessage(kms, OPERATOR_ALIAS, utf8(text)));
+    if (verifyCheckpoint(note, { origin: log.origin, publicKey: operatorKey }) === undefined) {
+      throw failure('foreign-signature');
+    }
+    return note;
+  }
+
+  /** The statement's signatures: those in the journal, or new ones, of which the first recorded pair stands. */
+  async function signaturesOf(log: JournalLog, statement: Statement): Promise<{ signature: Hex; checkpoint: string }> {
+    const { seal, epoch } = statement;
+    if (statement.signature !== null && statement.checkpoint !== null) {
+      return { signature: statement.signature, checkpoint: statement.checkpoint };
+    }
+    try {
+      const digest = sealDigest(registry, seal);
+      const signature = await signDigest(kms, tenantKeyAlias(log.tenantId), digest, log.genesisSigner);
+      await journal.signed(log.logId, epoch, seal.seq, signature, await checkpointFor(log, seal));
+    } catch (error) {
+      const type = failureType(error);
+      if (type === 'foreign-signature' || type === 'kms-refused') alert(type, { tenantId: log.tenantId, seq: seal.seq });
+      throw error;
+    }
+    const kept = await journal.at(log.logId, seal.seq);
+    if (kept === null || kept.signature === null || kept.checkpoint === null) throw failure('unexpected');
+    return { signature: kept.signature, checkpoint: kept.checkpoint };
+  }
+
+  return {
+    /**
+     * Signs one seal and records the signature.
+     * @throws failures of failures.ts; those marked final freeze the log until a person has looked
+     */
+    async signSeal({ tenantId, seq }: { tenantId: string; seq: number }): Promise<{ sealHash: Hex; signer: Hex }> {
+      const log = await journaledLog(tenantId);
+      await checkPolicy(tenantId);
+      const statement = await statementFor(log, seq);
+
+      const { signature, checkpoint } = await signaturesOf(log, statement);
+
+      await pool.query(`SELECT ${schemaOf(tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
+        seq,
+        Buffer.from(fromHex(statement.seal.prev, 32)),
+        Buffer.from(fromHex(statement.sealHash, 32)),
+        statement.epoch,
+        Buffer.from(fromHex(log.genesisSigner, 20)),
+        Buffer.from(fromHex(signature, 65)),
+        checkpoint,
+      ]);
+      return { sealHash: statement.sealHash, signer: log.genesisSigner };
+    },
+  };
+}

@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+/** The `kiff` command: finds the subcommand and gives it the rest. */
+import { printable, type Command } from './command.ts';
+import { verifyCommand } from './verify.ts';
+
+const COMMANDS: ReadonlyMap<string, Command> = new Map([['verify', verifyCommand]]);
+
+function usage(): string {
+  const lines = Array.from(COMMANDS, ([name, { summary }]) => `  ${name.padEnd(12)}${summary}`);
+  return `Usage: kiff COMMAND …\n\n${lines.join('\n')}\n\nSee: kiff COMMAND --help\n`;
+}
+
+/** Whether help was asked for, before a `--` that ends the options. */
+function asksForHelp(args: readonly string[]): boolean {
+  const end = args.indexOf('--');
+  return args.slice(0, end < 0 ? args.length : end).some((arg) => arg === '--help' || arg === '-h');
+}
+
+async function main([name, ...args]: readonly string[]): Promise<number> {
+  if (name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(usage());
+    return 0;
+  }
+  const command = name === undefined ? undefined : COMMANDS.get(name);
+  if (command === undefined) {
+    process.stderr.write(
+      `kiff: ${name === undefined ? 'no command' : `there is no command ${printable(name)}`}\n\n${usage()}`,
+    );
+    return 2;
+  }
+  if (asksForHelp(args)) {
+    process.stdout.write(command.usage);
+    return 0;
+  }
+  return command.run(args, process);
+}
+
+// Not process.exit: what was written to a pipe must arrive.
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,50 @@
+/** How a verification is shown. */
+import type { Check, CheckStatus, Verification } from '../protocol/index.ts';
+import { printable } from './command.ts';
+
+const MARKS: Readonly<Record<CheckStatus, { readonly mark: string; readonly colour: string }>> = {
+  held: { mark: '✓', colour: '32' },
+  failed: { mark: '✗', colour: '31' },
+  waived: { mark: '–', colour: '33' },
+  'not-run': { mark: '?', colour: '33' },
+};
+
+const NAME_WIDTH = 10;
+
+function line({ name, status, detail }: Check, colours: boolean): string {
+  const { mark, colour } = MARKS[status];
+  const shown = colours ? `\u001b[${colour}m${mark}\u001b[0m` : mark;
+  const said = status === 'held' ? detail : `${status.toUpperCase()}: ${detail}`;
+  return `${shown} ${name.padEnd(NAME_WIDTH)}  ${printable(said)}`;
+}
+
+function section(title: string, sentences: readonly string[]): string[] {
+  return sentences.length === 0 ? [] : ['', title, ...sentences.map((sentence) => `  ${printable(sentence)}`)];
+}
+
+function verdict({ ok, checks, rpcUnreachable }: Verification): string {
+  const named = (status: CheckStatus): string =>
+    checks
+      .filter((check) => check.status === status)
+      .map(({ name }) => name)
+      .join(', ');
+  if (ok) {
+    const waived = named('waived');
+    return waived === '' ? 'Verified: every check held.' : `Verified, as far as asked: waived were ${waived}.`;
+  }
+  const failed = named('failed');
+  if (failed !== '') return `NOT verified. Failed: ${failed}.`;
+  return rpcUnreachable ? 'NOT verified: the RPC is unreachable.' : `NOT verified. Not run: ${named('not-run')}.`;
+}
+
+/** One line per check by name, then what is proved and what is not. */
+export function renderReport(verification: Verification, colours: boolean): string {
+  const lines = [
+    ...verification.checks.map((check) => line(check, colours)),
+    ...section('Proved:', verification.proved),
+    ...section('Not proved:', verification.notProved),
+    '',
+    verdict(verification),
+  ];
+  return `${lines.join('\n')}\n`;
+}

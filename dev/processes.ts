@@ -1,0 +1,114 @@
+/** Our own processes: each gets its own credentials in its environment, and nothing else. */
+import { join } from 'node:path';
+import type { Hex } from '../protocol/hex.ts';
+import { JOURNAL, loginUrl, PRODUCT } from './databases.ts';
+import type { StackEnv } from './env.ts';
+import type { KmsAccess, TemporalAccess } from './parts.ts';
+import { startProcess, type RunningProcess } from './process.ts';
+import { packageRoot } from './root.ts';
+import type { Secrets } from './secrets.ts';
+
+export interface Surroundings {
+  state: string;
+  env: StackEnv;
+  secrets: Secrets;
+  superuserUrl: string;
+  temporal: TemporalAccess;
+  kms: KmsAccess;
+  rpcUrl: string;
+  chainId: number;
+  contract: Hex;
+  fromBlock: number;
+  apiPort: number;
+}
+
+export const PROCESSES = ['api', 'sealing', 'signing', 'anchoring', 'keyadmin'] as const;
+export type ProcessName = (typeof PROCESSES)[number];
+
+const ENTRY: Record<ProcessName, string> = {
+  api: 'api/ingest/main.js',
+  sealing: 'workers/sealing/main.js',
+  signing: 'workers/signing/main.js',
+  anchoring: 'workers/anchoring/main.js',
+  keyadmin: 'workers/keyadmin/main.js',
+};
+
+/** The whole environment of one process. */
+export function environmentOf(name: ProcessName, around: Surroundings): Record<string, string> {
+  const { env, secrets, superuserUrl, temporal } = around;
+  const database = (login: Parameters<typeof loginUrl>[2]) => loginUrl(superuserUrl, secrets, login, PRODUCT);
+  const chain = { BASE_RPC_URL: around.rpcUrl, CHAIN_ID: String(around.chainId), CONTRACT: around.contract };
+  const roles = {
+    KMS_SIGNER_ARN: around.kms.roles.signer,
+    KMS_RELAYER_ARN: around.kms.roles.relayer,
+    KMS_ADMIN_ARN: around.kms.roles.admin,
+    KMS_BREAK_GLASS_ARN: around.kms.roles.breakGlass,
+  };
+  switch (name) {
+    case 'api':
+      return {
+        DATABASE_URL: database('kiff_api'),
+        TENANT_LOGIN_SECRET: secrets.tenantLogin,
+        PROMISE_KEY: secrets.promiseKey,
+        API_HOST: '127.0.0.1',
+        API_PORT: String(around.apiPort),
+        CHAIN_ID: chain.CHAIN_ID,
+        CONTRACT: chain.CONTRACT,
+      };
+    case 'sealing':
+      return {
+        ...temporal.env,
+        DATABASE_URL: database('kiff_sealing'),
+        KIFF_HOST: env.KIFF_HOST,
+        SEAL_SPREAD_SECONDS: String(Math.floor(env.KIFF_PERIOD_SECONDS / 60)),
+      };
+    case 'signing':
+      return {
+        ...temporal.env,
+        ...chain,
+        ...roles,
+        ...aws(around.kms, 'signer'),
+        DATABASE_URL: database('kiff_signing'),
+        JOURNAL_URL: loginUrl(superuserUrl, secrets, 'kiff_journal', JOURNAL),
+        KIFF_HOST: env.KIFF_HOST,
+      };
+    case 'anchoring':
+      return {
+        ...temporal.env,
+        ...chain,
+        ...aws(around.kms, 'relayer'),
+        DATABASE_URL: database('kiff_anchoring'),
+        FROM_BLOCK: String(around.fromBlock),
+        POLL_SECONDS: '1',
+        IDLE_SECONDS: '10',
+      };
+    case 'keyadmin':
+      return { ...temporal.env, ...roles, ...aws(around.kms, 'admin') };
+  }
+}
+
+/** AWS's standard variables for one role; the files and the metadata service that the SDK would also ask are switched off. */
+export function aws(kms: KmsAccess, role: keyof KmsAccess['keys']): Record<string, string> {
+  return {
+    AWS_ENDPOINT_URL_KMS: kms.url,
+    AWS_REGION: kms.region,
+    AWS_ACCESS_KEY_ID: kms.keys[role].id,
+    AWS_SECRET_ACCESS_KEY: kms.keys[role].secret,
+    AWS_CONFIG_FILE: '/dev/null',
+    AWS_SHARED_CREDENTIALS_FILE: '/dev/null',
+    AWS_EC2_METADATA_DISABLED: 'true',
+    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+  };
+}
+
+/** Starts one process and waits until it says that it is ready. */
+export function startOwn(name: ProcessName, around: Surroundings): Promise<RunningProcess> {
+  return startProcess({
+    name,
+    entry: join(packageRoot, 'dist', ENTRY[name]),
+    env: environmentOf(name, around),
+    logFile: join(around.state, 'logs', `${name}.log`),
+    pidFile: join(around.state, `${name}.pid`),
+    ready: name === 'api' ? /listening on/ : /"msg":"ready"/,
+  });
+}

@@ -1,0 +1,171 @@
+/** The whole local stack: parts in parallel, then the contract and the databases, then our own processes. */
+import { join } from 'node:path';
+import { createTestClient, http, keccak256, parseEther } from 'viem';
+import { privateKeyToAccount } from 'viem/accounts';
+import { keyAddress, RELAYER_ALIAS } from '../activities/kms/keys.ts';
+import { readPeriodSeconds } from '../activities/chain/registry.ts';
+import { deployRegistry, type DeployedRegistry } from '../contracts/deploy.ts';
+import { connectChain } from '../workers/chain.ts';
+import { prepareDatabases } from './databases.ts';
+import type { StackEnv } from './env.ts';
+import { withAdminKms } from './kms-client.ts';
+import { basePart, bringUp, kmsPart, postgresPart, temporalPart, type KmsAccess, type Running } from './parts.ts';
+import { freePort } from './ports.ts';
+import { PROCESSES, startOwn, type ProcessName, type Surroundings } from './processes.ts';
+import type { RunningProcess } from './process.ts';
+import { loadSecrets } from './secrets.ts';
+import { openState, readJson, writeJson } from './state.ts';
+
+/** anvil's first account: a published test key, with money on devnets only. */
+const DEVNET_KEY = '0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80';
+const DEVNET_CHAIN = 31337;
+
+/** The cooling-off of the local contract: as many periods as a day has hours. */
+const COOLING_OFF_PERIODS = 24;
+
+export interface Stack {
+  around: Surroundings;
+  apiUrl: string;
+  registry: DeployedRegistry;
+  processes: Map<ProcessName, RunningProcess>;
+  /** Settles with the name of the first part that ends by itself. */
+  lost: Promise<string>;
+  /** Ends everything that was started here, our own processes first. Repeatable. */
+  stop(): Promise<void>;
+}
+
+/**
+ * @param stopped checked between steps, so that a Ctrl-C during the start ends it
+ */
+export async function startStack(state: string, env: StackEnv, stopped: AbortSignal): Promise<Stack> {
+  openState(state);
+  const secrets = loadSecrets(join(state, 'secrets.json'));
+  const stops: (() => Promise<unknown>)[] = [];
+  const lost: Promise<string>[] = [];
+  const processes = new Map<ProcessName, RunningProcess>();
+  let stopping: Promise<void> | undefined;
+  const stop = () => (stopping ??= stopAll(processes, stops));
+
+  const keep = async <T>(name: string, running: Promise<Running<T>>): Promise<T> => {
+    const { value, stop: stopPart, exited } = await running;
+    stops.push(stopPart);
+    if (exited !== undefined) lost.push(exited.then(() => name));
+    return value;
+  };
+
+  try {
+    const settled = await Promise.allSettled([
+      bringUp('PostgreSQL', 'starting', () => keep('PostgreSQL', postgresPart(state, env)), (url) => new URL(url).host),
+      bringUp(
+        'Temporal',
+        'starting',
+        (progress) => keep('Temporal', temporalPart(state, env, progress)),
+        ({ address, uiUrl }) => `${address}${uiUrl === null ? '' : `, Web UI ${uiUrl}`}`,
+      ),
+      bringUp('KMS stand-in', 'starting', () => keep('KMS', kmsPart(state, env, secrets)), (kms) => kms.url),
+      bringUp('Base devnet', 'starting', () => keep('Base', base(state, env)), ({ rpcUrl, registry }) => `${rpcUrl}, contract ${registry.address}`),
+    ]);
+    const [superuserUrl, temporal, kms, { rpcUrl, registry }] = values(settled);
+    stopped.throwIfAborted();
+
+    const chainId = env.CHAIN_ID;
+    const contract = registry.address;
+    const deployment = { host: env.KIFF_HOST, chainId, contract, periodSeconds: registry.periodSeconds };
+    await bringUp(
+      'migrations',
+      'running',
+      () => prepareDatabases(superuserUrl, secrets, deployment),
+      (ran) => (ran === 0 ? 'nothing to do' : `${ran} ran`),
+    );
+    stopped.throwIfAborted();
+
+    const { fromBlock } = registry;
+    const apiPort = await freePort();
+    const around = { state, env, secrets, superuserUrl, temporal, kms, rpcUrl, chainId, contract, fromBlock, apiPort };
+    const start = (name: ProcessName) =>
+      bringUp(
+        name === 'api' ? 'api/ingest' : `workers/${name}`,
+        'starting',
+        async () => {
+          const running = await startOwn(name, around);
+          processes.set(name, running);
+          lost.push(running.exited.then(() => (processes.get(name) === running ? name : new Promise<string>(() => undefined))));
+          return running;
+        },
+        ({ pid }) => `process ${pid}`,
+      );
+    // The key administrator makes the relayer's key, which the anchoring worker looks for when it starts.
+    await start('keyadmin');
+    await fundRelayer(rpcUrl, chainId, kms);
+    stopped.throwIfAborted();
+    values(await Promise.allSettled(PROCESSES.filter((name) => name !== 'keyadmin').map(start)));
+    stopped.throwIfAborted();
+
+    return { around, apiUrl: `http://127.0.0.1:${apiPort}`, registry, processes, lost: Promise.race(lost), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** Our own processes first, so that none of them sees its parts go; the parts then, all at once. */
+async function stopAll(processes: Map<ProcessName, RunningProcess>, parts: (() => Promise<unknown>)[]): Promise<void> {
+  const own = [...processes.values()];
+  processes.clear();
+  await Promise.allSettled(own.map((running) => running.stop(15_000)));
+  values(await Promise.allSettled(parts.map((stopPart) => stopPart())));
+}
+
+/** The chain, with the contract on it. */
+async function base(state: string, env: StackEnv): Promise<Running<{ rpcUrl: string; registry: DeployedRegistry }>> {
+  const running = await basePart(state, env);
+  try {
+    return { ...running, value: { rpcUrl: running.value, registry: await contractOn(state, running.value, env) } };
+  } catch (error) {
+    await running.stop();
+    throw error;
+  }
+}
+
+async function contractOn(state: string, rpcUrl: string, env: StackEnv): Promise<DeployedRegistry> {
+  const chain = await connectChain(rpcUrl, env.CHAIN_ID);
+  if (env.CONTRACT !== undefined) {
+    const code = await chain.getCode({ address: env.CONTRACT });
+    if (code === undefined) throw new Error(`there is no contract at ${env.CONTRACT}`);
+    const periodSeconds = await readPeriodSeconds(chain, env.CONTRACT);
+    return { address: env.CONTRACT, codeHash: keccak256(code), fromBlock: env.FROM_BLOCK, periodSeconds };
+  }
+  const periodSeconds = env.KIFF_PERIOD_SECONDS;
+  const deployed = await deployRegistry({
+    rpcUrl,
+    chainId: env.CHAIN_ID,
+    account: privateKeyToAccount(env.DEPLOYER_PRIVATE_KEY ?? DEVNET_KEY),
+    periodSeconds,
+    coolingOffSeconds: COOLING_OFF_PERIODS * periodSeconds,
+  });
+  // A devnet forgets old states, and with them the block of its deployment: it is kept from the first time.
+  const file = join(state, 'contract.json');
+  const known = readJson(file) as DeployedRegistry | undefined;
+  if (known?.address === deployed.address && known.codeHash === deployed.codeHash) return known;
+  writeJson(file, deployed);
+  return deployed;
+}
+
+/** On a devnet the relayer is given money; on a real chain it must have some. */
+async function fundRelayer(rpcUrl: string, chainId: number, kms: KmsAccess): Promise<void> {
+  const address = await withAdminKms(kms, (client) => keyAddress(client, RELAYER_ALIAS));
+  if (chainId === DEVNET_CHAIN) {
+    const devnet = createTestClient({ mode: 'anvil', transport: http(rpcUrl) });
+    await devnet.setBalance({ address, value: parseEther('100') });
+    return;
+  }
+  const chain = await connectChain(rpcUrl, chainId);
+  if ((await chain.getBalance({ address })) === 0n) throw new Error(`the relayer ${address} has no funds: send it some`);
+}
+
+/** All values, or the first failure. */
+function values<T extends readonly unknown[]>(settled: { [K in keyof T]: PromiseSettledResult<T[K]> }): T {
+  const failed = settled.find((result) => result.status === 'rejected');
+  if (failed !== undefined) throw failed.reason;
+  return settled.map((result) => (result as PromiseFulfilledResult<unknown>).value) as unknown as T;
+}

@@ -1,0 +1,153 @@
+/**
+ * `npm start`: the main job on embedded parts, shown working.
+ *
+ *   npm start                 seals every period until Ctrl-C; what was sealed is continued by the next start
+ *   npm start -- --once       ends after the first verified receipt, exit code 0
+ *   npm start -- --fresh      throws the local state away first
+ */
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { ed25519PublicKey, OPERATOR_ALIAS } from '../activities/kms/keys.ts';
+import { toHex, type Hex } from '../protocol/hex.ts';
+import { sealId } from '../workflows/ids.ts';
+import { downloadReceipt, postRecords, untilFinal, verifyWithCli, type Receipt } from './demo.ts';
+import { readStackEnv } from './env.ts';
+import { withAdminKms } from './kms-client.ts';
+import { bringUp } from './parts.ts';
+import { startStack, type Stack } from './stack.ts';
+import { clearState, readJson, stateDirectory, writeJson } from './state.ts';
+import { createTenant, periodsBehind, type LocalTenant } from './tenant.ts';
+
+const DEMO = 'demo';
+const say = (line = ''): void => void process.stdout.write(`${line}\n`);
+
+const abort = new AbortController();
+// A terminal's Ctrl-C arrives twice (from the terminal and from npm): the second one changes nothing.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => abort.abort());
+
+async function main(): Promise<void> {
+  const { once, fresh } = parseArgs({ options: { once: { type: 'boolean' }, fresh: { type: 'boolean' } } }).values;
+  const began = performance.now();
+  const env = readStackEnv();
+  const state = stateDirectory(env.KIFF_STATE_DIR);
+  if (fresh === true) await clearState(state);
+
+  say(`KIFF Cloud, local stack. A period is ${env.KIFF_PERIOD_SECONDS} s here (3600 s in production). State: ${state}`);
+  const stack = await startStack(state, env, abort.signal);
+  try {
+    const ended = stack.lost.then((name) => {
+      if (!abort.signal.aborted) throw new Error(`${name} ended by itself; see ${join(state, 'logs')}`);
+    });
+    await Promise.race([ended, job(stack, state, began, once === true)]);
+  } finally {
+    say(abort.signal.aborted ? '\nStopping.' : 'Stopping.');
+    await stack.stop();
+  }
+}
+
+async function job(stack: Stack, state: string, began: number, once: boolean): Promise<void> {
+  const { around, apiUrl } = stack;
+  const tenant = await demoTenant(stack, state);
+  const policy = join(state, 'policy.json');
+  writeJson(policy, await policyFor(stack, [tenant]));
+
+  const posted = await bringUp('records', 'posting', () => postRecords(apiUrl, tenant), (last) => `300 accepted, last leaf ${last.leafIndex}`);
+  const { periodSeconds } = stack.registry;
+  // One period to wait for its end, one for the seal: a seal that takes longer is a failure here.
+  await untilFinal(apiUrl, tenant, posted, periodSeconds, abort.signal, (2 * periodSeconds + 60) * 1000);
+
+  const file = join(state, 'demo', 'receipt.json');
+  const receipt = await downloadReceipt(apiUrl, tenant, posted.id, file);
+  const args = [file, '--policy', policy, '--rpc', around.rpcUrl];
+  const { code, output } = await verifyWithCli(args);
+  say();
+  say(`$ npx kiff verify ${args.join(' ')}`);
+  say(output.trimEnd());
+  if (code !== 0) throw new Error(`verify: the receipt was not accepted (exit code ${code})`);
+  summary(stack, tenant, receipt, file, (performance.now() - began) / 1000);
+  if (!once) await untilStopped();
+}
+
+/** The demo tenant: made at the first start, found again later. */
+async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
+  const file = join(state, 'dev.json');
+  const known = (readJson(file) as { tenants?: LocalTenant[] } | undefined)?.tenants?.find(({ id }) => id === DEMO);
+  const tenant =
+    known ?? (await bringUp('tenant demo', 'onboarding', () => createTenant(stack.around, DEMO), ({ genesisSigner }) => `signer ${genesisSigner}`));
+  if (known !== undefined) {
+    const behind = await periodsBehind(stack.around, DEMO);
+    say(`  ${'tenant demo'.padEnd(16)} continues; ${behind === 0 ? 'no period was missed' : `catching up ${behind} periods`}`);
+  }
+  const { around, apiUrl, registry } = stack;
+  writeJson(file, {
+    apiUrl,
+    temporalAddress: around.temporal.address,
+    temporalNamespace: around.temporal.namespace,
+    temporalUiUrl: around.temporal.uiUrl,
+    rpcUrl: around.rpcUrl,
+    chainId: around.chainId,
+    contract: registry.address,
+    databaseUrl: around.superuserUrl,
+    kmsUrl: around.kms.url,
+    tenants: [tenant],
+  });
+  return tenant;
+}
+
+/** The verifier's trust root (kiff.policy/1): what a tenant would have been told when it signed up. */
+async function policyFor({ around, registry }: Stack, tenants: LocalTenant[]) {
+  const operatorKey = await withAdminKms(around.kms, (client) => ed25519PublicKey(client, OPERATOR_ALIAS));
+  const keys = { checkpointKeys: [operatorKey], promiseKeys: [promiseKey(around.secrets.promiseKey)] };
+  return {
+    format: 'kiff.policy/1',
+    registry: {
+      chainId: around.chainId,
+      contract: registry.address,
+      codeHash: registry.codeHash,
+      fromBlock: registry.fromBlock,
+      periodSeconds: registry.periodSeconds,
+    },
+    logs: tenants.map(({ origin, genesisSigner }) => ({ origin, genesisSigner, ...keys })),
+    require: [],
+  };
+}
+
+function promiseKey(seed: string): Hex {
+  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.from(seed, 'hex')]);
+  const publicKey = createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }));
+  return toHex(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
+}
+
+function summary({ around, apiUrl, registry }: Stack, tenant: LocalTenant, receipt: Receipt, file: string, seconds: number): void {
+  const { seal, anchor, leafIndex } = receipt;
+  const ui = around.temporal.uiUrl;
+  const workflow = encodeURIComponent(sealId(tenant.id, seal.period));
+  say();
+  say(`300 records went in over HTTP; record ${leafIndex} came out as a receipt that was verified without us,`);
+  say(`${seconds.toFixed(1)} s after the start.`);
+  say();
+  say(`  API          ${apiUrl}  (key in ${join(around.state, 'dev.json')})`);
+  if (ui !== null) say(`  Temporal UI  ${ui}/namespaces/${around.temporal.namespace}/workflows`);
+  if (ui !== null) say(`  the seal     ${ui}/namespaces/${around.temporal.namespace}/workflows/${workflow}`);
+  say(`  its place    seal ${seal.seq} over ${seal.treeSize} records, block ${anchor.blockNumber}, transaction ${anchor.txHash}`);
+  say(`  contract     ${registry.address} on chain ${around.chainId}, RPC ${around.rpcUrl}`);
+  say(`  receipt      ${file}`);
+  say();
+}
+
+async function untilStopped(): Promise<void> {
+  say('A seal follows every period until Ctrl-C.');
+  await new Promise<void>((resolve) => abort.signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+try {
+  await main();
+} catch (error) {
+  if (abort.signal.aborted) {
+    process.exitCode = 130;
+  } else {
+    process.stderr.write(`\nFAILED  ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exitCode = 1;
+  }
+}

@@ -1,0 +1,74 @@
+/**
+ * What `protocol/` offers to everybody: the same code verifies in a browser, in the CLI and in the server. Hashes, keys
+ * and signatures cross this border as lower-case 0x hex.
+ */
+export { fromHex, toHex, type Hex } from './hex.ts';
+export { decodeUtf8Strict, JsonError, scanJson, type JsonFault } from './json.ts';
+
+// The log: entries, proofs, checkpoints, promises.
+export { commit, encodeBody, encodeEntry, leafHash, parseBody, parseEntry, type Body, type Entry } from './entry.ts';
+export { verifyConsistency, verifyInclusion, type ConsistencyClaim, type InclusionClaim } from './proof.ts';
+export {
+  checkpointText,
+  parseCheckpoint,
+  signedCheckpoint,
+  verifyCheckpoint,
+  type Checkpoint,
+  type CheckpointHead,
+  type CheckpointSigner,
+} from './note.ts';
+export { promiseBytes, verifyPromise, type PromiseTerms, type SealPromise } from './promise.ts';
+export { periodEnd, periodOf, sealBy } from './period.ts';
+
+// What keys sign: seals and successions.
+export {
+  CUSTODY_APPROVAL,
+  CUSTODY_PROOF,
+  domainSeparator,
+  hashStruct,
+  typedDigest,
+  type CustodyApproval,
+  type CustodyProof,
+  type Handover,
+  type HandoverAccept,
+  type HandoverCancel,
+  type Registry,
+  type Seal,
+} from './eip712.ts';
+export { logId, originHash } from './logid.ts';
+export { NO_HEAD, sealDigest, sealHash } from './seal.ts';
+export {
+  handoverAcceptDigest,
+  handoverAcceptHash,
+  handoverCancelDigest,
+  handoverCancelHash,
+  handoverDigest,
+  handoverFault,
+  handoverHash,
+  type SignedHandover,
+  type Succession,
+} from './handover.ts';
+export {
+  addressOfPublicKey,
+  normalizeSignature,
+  parseDerSignature,
+  parseSignature,
+  recoverSigner,
+  SignatureError,
+  type SignatureFault,
+} from './signature.ts';
+
+// Receipts and policies, and their verification.
+export { FormatError, NotJsonError } from './shape.ts';
+export {
+  parseReceipt,
+  parseReceiptText,
+  type AnchoredHandover,
+  type ChainPosition,
+  type Receipt,
+  type SignedSeal,
+} from './receipt.ts';
+export { parsePolicy, parsePolicyText, type Policy, type PolicyLog, type SuccessionEntry } from './policy.ts';
+export { CHECK_NAMES, type Check, type CheckName, type CheckStatus } from './checks.ts';
+export { RpcRefused, RpcUnreachable, type Rpc } from './rpc.ts';
+export { verifyReceipt, verifyReceiptText, type Verification, type VerifyOptions } from './verify.ts';

@@ -1,0 +1,25 @@
+/** The key administrator: makes the deployment's keys when it starts, and tenants' keys when they come. It never signs. */
+import { createKeyAdminActivities, ensureDeploymentKeys } from '../../activities/keyadmin/create.ts';
+import { KEYADMIN_QUEUE } from '../../workflows/ids.ts';
+import { createKms } from '../kms.ts';
+import { createLog } from '../log.ts';
+import { rolesOf } from '../read-env.ts';
+import { connect, runWorker, start } from '../run.ts';
+import { readKeyAdminEnv } from './env.ts';
+
+const log = createLog('keyadmin', 'info');
+
+start(log, async () => {
+  const env = readKeyAdminEnv();
+  log.level = env.LOG_LEVEL;
+  const kms = createKms();
+  const keyAdmin = { kms, roles: rolesOf(env) };
+  await ensureDeploymentKeys(keyAdmin);
+  await runWorker(await connect(env.temporal), {
+    temporal: env.temporal,
+    taskQueue: KEYADMIN_QUEUE,
+    log,
+    activities: createKeyAdminActivities(keyAdmin),
+    close: async () => kms.destroy(),
+  });
+});

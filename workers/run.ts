@@ -1,0 +1,64 @@
+/** Starts one worker and runs it until SIGTERM or SIGINT: then it takes no more work, finishes what it has, and ends. */
+import type { ClientConnectConfig } from '@temporalio/envconfig';
+import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
+import type { Logger } from 'pino';
+import { fixedFailures } from './fixed-failures.ts';
+
+/** A signal leaves this long to finish; what is not done then is retried by another worker. */
+const GRACE = '10s';
+
+export interface WorkerOptions {
+  temporal: ClientConnectConfig;
+  taskQueue: string;
+  activities: object;
+  log: Logger;
+  workflowBundle?: WorkflowBundleOption;
+  /** Runs once the worker is connected and before it polls. */
+  prepare?: (connection: NativeConnection, namespace: string) => Promise<void>;
+  /** Runs when the worker has ended. */
+  close: () => Promise<void>;
+}
+
+export function namespaceOf(temporal: ClientConnectConfig): string {
+  return temporal.namespace ?? 'default';
+}
+
+/** Connects to Temporal with the process's own credentials. */
+export async function connect(temporal: ClientConnectConfig): Promise<NativeConnection> {
+  Runtime.install({ logger: new DefaultLogger('WARN') });
+  return NativeConnection.connect(temporal.connectionOptions);
+}
+
+export async function runWorker(connection: NativeConnection, options: WorkerOptions): Promise<void> {
+  const { temporal, taskQueue, activities, log, workflowBundle } = options;
+  const namespace = namespaceOf(temporal);
+  try {
+    const worker = await Worker.create({
+      connection,
+      namespace,
+      taskQueue,
+      activities,
+      interceptors: { activity: [fixedFailures(log)] },
+      shutdownGraceTime: GRACE,
+      ...(workflowBundle === undefined ? {} : { workflowBundle }),
+    });
+    await options.prepare?.(connection, namespace);
+    const running = worker.run();
+    log.info({ taskQueue, namespace }, 'ready');
+    await running;
+  } finally {
+    await connection.close();
+    await options.close();
+  }
+}
+
+/** Runs a worker's main function; a failed start is one log line and exit code 1. */
+export function start(log: Logger, main: () => Promise<void>): void {
+  main().then(
+    () => log.info('stopped'),
+    (error: unknown) => {
+      log.fatal({ err: error }, 'ended');
+      process.exitCode = 1;
+    },
+  );
+}

@@ -1,0 +1,45 @@
+/** The signing worker: KMS Sign for the tenants' keys and the operator's checkpoint key. It runs no workflow code. */
+import { createPool } from '../../activities/database.ts';
+import { readPeriodSeconds } from '../../activities/chain/registry.ts';
+import { createJournal } from '../../activities/signing/journal.ts';
+import { createSigningActivities } from '../../activities/signing/create.ts';
+import { SIGNING_QUEUE } from '../../workflows/ids.ts';
+import { connectChain } from '../chain.ts';
+import { createKms } from '../kms.ts';
+import { createAlert, createLog } from '../log.ts';
+import { rolesOf } from '../read-env.ts';
+import { connect, runWorker, start } from '../run.ts';
+import { readSigningEnv } from './env.ts';
+
+const log = createLog('signing', 'info');
+
+start(log, async () => {
+  const env = readSigningEnv();
+  log.level = env.LOG_LEVEL;
+  const chain = await connectChain(env.BASE_RPC_URL, env.CHAIN_ID);
+  const periodSeconds = await readPeriodSeconds(chain, env.CONTRACT);
+  const pool = createPool(env.DATABASE_URL, 10);
+  const journalPool = createPool(env.JOURNAL_URL, 10);
+  const kms = createKms();
+  await runWorker(await connect(env.temporal), {
+    temporal: env.temporal,
+    taskQueue: SIGNING_QUEUE,
+    log,
+    activities: createSigningActivities({
+      pool,
+      journal: createJournal(journalPool),
+      kms,
+      chain,
+      registry: { chainId: env.CHAIN_ID, contract: env.CONTRACT },
+      host: env.KIFF_HOST,
+      periodSeconds,
+      roles: rolesOf(env),
+      alert: createAlert(log),
+      now: Date.now,
+    }),
+    async close() {
+      kms.destroy();
+      await Promise.all([pool.end(), journalPool.end()]);
+    },
+  });
+});

@@ -1,0 +1,85 @@
+/**
+ * The relayer's wallet: one workflow per chain and relayer, the only owner of its nonce.
+ *
+ * Its queue is the tenants' seals in the database; what reaches it is an empty nudge and a timer, so continue-as-new
+ * carries nothing. A lease in the database keeps a second run (a reset, another cluster) from signing.
+ */
+import {
+  allHandlersFinished,
+  condition,
+  continueAsNew,
+  defineSignal,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { AnchoringActivities } from '../activities/anchoring/create.ts';
+import { ANCHORING_QUEUE } from './ids.ts';
+
+export interface AnchorWalletInput {
+  /** Between two looks at a transaction that is not in a block yet, or a seal that is not final yet. */
+  pollSeconds: number;
+  /** Between two looks when nothing is under way. */
+  idleSeconds: number;
+}
+
+/** Something may be waiting to be anchored. It carries nothing. */
+export const nudge = defineSignal('nudge');
+
+/** Rounds before a run hands over to the next, to keep its history short. */
+const ROUNDS = 500;
+
+const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
+
+/** Signs at most once per nonce: what was signed before is found in the database and used again. */
+const { nextTransaction, advanceTransaction } = proxyActivities<AnchoringActivities>({
+  taskQueue: ANCHORING_QUEUE,
+  startToCloseTimeout: '60s',
+  retry,
+});
+
+/** Writes that come out the same however often they run. */
+const { confirmSeals, releaseWallet } = proxyActivities<AnchoringActivities>({
+  taskQueue: ANCHORING_QUEUE,
+  startToCloseTimeout: '60s',
+  retry,
+});
+
+export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
+  const told = { nudged: false };
+  setHandler(nudge, () => {
+    told.nudged = true;
+  });
+
+  for (let round = 0; round < ROUNDS && !workflowInfo().continueAsNewSuggested; round++) {
+    told.nudged = false;
+    const sent = await nextTransaction.executeWithOptions({ summary: 'Claim a batch and open a nonce' }, []);
+    if (sent !== null) {
+      const what = sent.kind === 'anchor' ? 'anchoring seals' : 'registering a log';
+      setCurrentDetails(`Nonce **${sent.nonce}** is in flight, ${what}; waiting for its block.`);
+      await untilMined(sent.nonce, input.pollSeconds);
+    }
+    const { waiting } = await confirmSeals.executeWithOptions({ summary: 'Follow anchored seals to final' }, []);
+    if (sent !== null) continue;
+    setCurrentDetails(
+      waiting > 0 ? `Nothing to send; ${waiting} seals are in a block and not final yet.` : 'Nothing to send; all seals are final.',
+    );
+    await condition(() => told.nudged, (waiting > 0 ? input.pollSeconds : input.idleSeconds) * 1000);
+  }
+
+  await releaseWallet();
+  await condition(allHandlersFinished);
+  return continueAsNew<typeof anchorWallet>(input);
+}
+
+async function untilMined(nonce: number, pollSeconds: number): Promise<void> {
+  for (;;) {
+    const { mined } = await advanceTransaction.executeWithOptions({ summary: `Broadcast and watch nonce ${nonce}` }, [
+      { nonce },
+    ]);
+    if (mined) return;
+    await sleep(pollSeconds * 1000, { summary: `Nonce ${nonce} is not in a block yet` });
+  }
+}

@@ -1,0 +1,17 @@
+/** Workflow ids and queues: what an operator types into the Temporal UI's search. */
+
+export const SEALING_QUEUE = 'sealing';
+export const SIGNING_QUEUE = 'signing';
+export const ANCHORING_QUEUE = 'anchoring';
+export const KEYADMIN_QUEUE = 'keyadmin';
+
+/** Seconds; a period is named by its first second. */
+export const sealId = (tenantId: string, period: number): string => `seal/${tenantId}/${period}`;
+export const onboardingId = (tenantId: string): string => `onboarding/${tenantId}`;
+export const walletId = (chainId: number, relayer: string): string => `anchor/${chainId}/${relayer}`;
+export const SCHEDULE_ID = 'seal-hour';
+
+/** A period as an operator reads it: `2026-11-23 19:00:00 UTC`. */
+export function hour(period: number): string {
+  return `${new Date(period * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+}

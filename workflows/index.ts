@@ -1,0 +1,5 @@
+/** All workflows, as the worker's bundle takes them. */
+export { anchorWallet } from './anchorWallet.ts';
+export { seal } from './seal.ts';
+export { sealHour } from './sealHour.ts';
+export { tenantOnboarding } from './tenantOnboarding.ts';

@@ -1,0 +1,170 @@
+/**
+ * One tenant's seal of one period: collect → Merkle-hash → KMS-sign → anchor on Base → confirm.
+ *
+ * The workflow decides nothing that matters: the cut, the root and the signature are facts in the databases, guarded
+ * there, and the contract judges in the end. What a workflow adds is that it never forgets.
+ */
+import {
+  ActivityFailure,
+  condition,
+  defineSignal,
+  isCancellation,
+  proxyActivities,
+  setCurrentDetails,
+  setHandler,
+  sleep,
+  TimeoutFailure,
+  upsertSearchAttributes,
+} from '@temporalio/workflow';
+import { ApplicationFailure } from '@temporalio/common';
+import type { AnchoringActivities } from '../activities/anchoring/create.ts';
+import type { LogActivities, SealStanding } from '../activities/log/create.ts';
+import type { SigningActivities } from '../activities/signing/create.ts';
+import { LEVEL } from './attributes.ts';
+import { ANCHORING_QUEUE, hour, SEALING_QUEUE, SIGNING_QUEUE } from './ids.ts';
+
+export interface SealInput {
+  tenantId: string;
+  /** First second of the period, Unix time. */
+  period: number;
+  /** P, seconds. */
+  periodSeconds: number;
+  /** Where in the spread window this tenant's seal starts. */
+  delaySeconds: number;
+}
+
+export interface SealResult {
+  /** Null when the log's first period is still to come. */
+  seq: number | null;
+  /** `awaiting-signer`: the signer was away for a whole period; the next seal catches up. */
+  level: 'not-begun' | 'awaiting-signer' | SealStanding['level'];
+}
+
+/** From the anchoring worker: this tenant's level changed. It carries nothing; the workflow looks for itself. */
+export const levelChanged = defineSignal('levelChanged');
+
+/** When nobody tells it, the workflow looks by itself, rarely. */
+const LOOK_EVERY_SECONDS = 300;
+
+const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '60s' } as const;
+
+/** Reads. */
+const reads = proxyActivities<LogActivities>({ taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry });
+
+/** Writes that come out the same however often they run. */
+const writes = proxyActivities<LogActivities>({
+  taskQueue: SEALING_QUEUE,
+  startToCloseTimeout: '6h',
+  heartbeatTimeout: '60s',
+  retry,
+});
+
+/** A wish: the wallet also looks by itself. */
+const { nudgeWallet } = proxyActivities<AnchoringActivities>({
+  taskQueue: ANCHORING_QUEUE,
+  startToCloseTimeout: '10s',
+  scheduleToCloseTimeout: '60s',
+  retry,
+  summary: 'Wake the wallet',
+});
+
+export async function seal(input: SealInput): Promise<SealResult> {
+  const { tenantId, period } = input;
+  const told = { changed: false };
+  setHandler(levelChanged, () => {
+    told.changed = true;
+  });
+  const say = (text: string) => setCurrentDetails(`**${tenantId}**, period ${hour(period)}\n\n${text}`);
+
+  if (input.delaySeconds > 0) await sleep(input.delaySeconds * 1000, { summary: 'Spread the tenants over the window' });
+
+  // Collect: cut this period, and every earlier one that was missed.
+  say('Collecting: fixing which records belong to the period.');
+  const newest = await writes.collect.executeWithOptions({ summary: 'Collect: cut the period under the log head' }, [
+    { tenantId, period },
+  ]);
+  const seq = newest === null ? null : await reads.sealOfPeriod({ tenantId, period });
+  if (seq === null) return { seq, level: 'not-begun' };
+
+  // Merkle-hash: re-read and re-hash the entries, extend the tiles, store the roots.
+  say(`Seal ${seq}: hashing the new records into the Merkle tree.`);
+  await writes.hashSeals.executeWithOptions({ summary: 'Merkle-hash: extend the tree, compute roots' }, [
+    { tenantId, throughSeq: seq },
+  ]);
+
+  // KMS-sign: every unsigned seal in order. An absent signer is waited for, at most one period.
+  say(`Seal ${seq}: waiting for the signer.`);
+  if (!(await signAll(input, seq))) {
+    upsertSearchAttributes([{ key: LEVEL, value: 'awaiting-signer' }]);
+    say(`Seal ${seq}: the signer was away for a whole period. The next seal catches up; nothing is lost.`);
+    return { seq, level: 'awaiting-signer' };
+  }
+
+  // Anchor: the wallet's queue is the seals themselves, so a nudge is all it takes.
+  upsertSearchAttributes([{ key: LEVEL, value: 'sealed' }]);
+  say(`Seal ${seq}: signed; waiting for the wallet to anchor it on Base.`);
+  await nudged();
+
+  // Confirm: follow the levels to `final`.
+  for (let standing = await reads.sealStanding({ tenantId, seq }); ; ) {
+    upsertSearchAttributes([{ key: LEVEL, value: standing.refused ? 'refused' : standing.level }]);
+    say(describe(seq, standing));
+    if (standing.level === 'final') return { seq, level: 'final' };
+    if (standing.refused) throw ApplicationFailure.nonRetryable('The contract would refuse this seal; it was set aside.', 'seal-refused');
+    await condition(() => told.changed, LOOK_EVERY_SECONDS * 1000);
+    told.changed = false;
+    standing = await reads.sealStanding({ tenantId, seq });
+  }
+}
+
+/** @returns false when the signer was absent for one period. A refusal that no retry can change fails the workflow. */
+async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: number): Promise<boolean> {
+  const { signSeal } = proxyActivities<SigningActivities>({
+    taskQueue: SIGNING_QUEUE,
+    startToCloseTimeout: '30s',
+    scheduleToCloseTimeout: periodSeconds * 1000,
+    retry,
+  });
+  for (const seq of await reads.unsignedSeals({ tenantId, throughSeq })) {
+    try {
+      await signSeal.executeWithOptions({ summary: `KMS-sign seal ${seq}` }, [{ tenantId, seq }]);
+    } catch (error) {
+      if (isAbsence(error)) return false;
+      throw error;
+    }
+  }
+  return true;
+}
+
+/** True for "nobody answered in time" and for a signer that answered, until time ran out, that it could not sign yet. */
+function isAbsence(error: unknown): boolean {
+  if (!(error instanceof ActivityFailure)) return false;
+  if (error.cause instanceof TimeoutFailure) return true;
+  return error.cause instanceof ApplicationFailure && error.cause.nonRetryable !== true;
+}
+
+async function nudged(): Promise<void> {
+  try {
+    await nudgeWallet();
+  } catch (error) {
+    // The wallet finds the seal at its next look; only a cancellation is ours to pass on.
+    if (!(error instanceof ActivityFailure) || isCancellation(error)) throw error;
+  }
+}
+
+function describe(seq: number, { level, refused, txHash, blockNumber, treeSize }: SealStanding): string {
+  const where = txHash === null ? '' : `\n\nTransaction \`${txHash}\`, block ${blockNumber}.`;
+  if (refused) return `Seal ${seq} would be refused by the contract and was set aside. An alert was raised.`;
+  switch (level) {
+    case 'final':
+      return `Seal ${seq} over ${treeSize} records is **final**: receipts can be verified by anyone.${where}`;
+    case 'safe':
+      return `Seal ${seq} over ${treeSize} records is safe on Base; waiting until its block is finalized.${where}`;
+    case 'included':
+      return `Seal ${seq} over ${treeSize} records is in a block; waiting until it is finalized.${where}`;
+    case 'sealed':
+    case 'hashed':
+    case 'collected':
+      return `Seal ${seq} over ${treeSize} records is signed; waiting for the wallet to anchor it on Base.`;
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * A tenant's log comes to life: KMS key → identity → registered on Base → active. The schema and login were made before
+ * by the migration job. Every step finds what an earlier try has done.
+ */
+import { proxyActivities, setCurrentDetails, sleep } from '@temporalio/workflow';
+import type { AnchoringActivities } from '../activities/anchoring/create.ts';
+import type { KeyAdminActivities } from '../activities/keyadmin/create.ts';
+import type { LogActivities } from '../activities/log/create.ts';
+import { ANCHORING_QUEUE, KEYADMIN_QUEUE, SEALING_QUEUE } from './ids.ts';
+
+export interface OnboardingResult {
+  genesisSigner: string;
+  /** First second of the first period that will be sealed, Unix time. */
+  firstPeriod: number;
+}
+
+const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
+
+/** Reads and repeatable writes. */
+const log = proxyActivities<LogActivities>({ taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry });
+const keys = proxyActivities<KeyAdminActivities>({ taskQueue: KEYADMIN_QUEUE, startToCloseTimeout: '30s', retry });
+const wallet = proxyActivities<AnchoringActivities>({ taskQueue: ANCHORING_QUEUE, startToCloseTimeout: '10s', retry });
+
+export async function tenantOnboarding({ tenantId }: { tenantId: string }): Promise<OnboardingResult> {
+  setCurrentDetails(`**${tenantId}**: making the signing key in KMS.`);
+  const { genesisSigner } = await keys.createTenantKey({ tenantId });
+  await log.openLog({ tenantId, genesisSigner });
+
+  setCurrentDetails(`**${tenantId}**: waiting until the contract on Base knows the log.`);
+  await wallet.nudgeWallet();
+  while (!(await log.logRegistered({ tenantId }))) {
+    await sleep('1s', { summary: 'The log is not registered on Base yet' });
+  }
+
+  const { firstPeriod } = await log.activateTenant({ tenantId });
+  setCurrentDetails(`**${tenantId}** is active; its signer is \`${genesisSigner}\`.`);
+  return { genesisSigner, firstPeriod };
+}
