@@ -3,8 +3,9 @@ import { startKms } from './server.ts';
 
 try {
   const kms = await startKms(readEnv(process.env));
-  // A terminal's Ctrl-C can arrive twice; stop() is idempotent, and nothing keeps the process alive after it.
-  const stop = (): void => void kms.stop();
+  // A terminal's Ctrl-C can arrive twice: stop() is idempotent, and exit() rather than a drained loop, because while Node winds down by itself
+  // its signal handlers are gone already and a second signal would kill.
+  const stop = (): void => void kms.stop().then(() => process.exit(0));
   process.on('SIGTERM', stop);
   process.on('SIGINT', stop);
   console.log(`kms listening on ${kms.url}`);

@@ -16,7 +16,7 @@ const conditionKeys = {
 } as const;
 
 export type ConditionKey = keyof typeof conditionKeys;
-export type ConditionTest = 'string' | 'like' | 'arn' | 'bool' | 'null';
+type ConditionTest = 'string' | 'like' | 'arn' | 'bool' | 'null';
 
 export interface Condition {
   readonly test: ConditionTest;

@@ -9,8 +9,6 @@ export interface SignatureFaults {
   readonly malformed: 'truncated' | 'trailing' | 'negative-r' | 'padded-r' | null;
 }
 
-export const noSignatureFaults: SignatureFaults = { otherKey: false, s: null, malformed: null };
-
 function unsigned(value: bigint): Buffer {
   const hex = value.toString(16);
   return Buffer.from(hex.length % 2 === 0 ? hex : `0${hex}`, 'hex');
