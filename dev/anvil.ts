@@ -84,7 +84,9 @@ function hasState(stateFile: string): boolean {
     JSON.parse(readFileSync(stateFile, 'utf8'));
     return true;
   } catch (error) {
-    throw new Error(`${stateFile} was cut short when the chain was killed; begin anew with: npm start -- --fresh`, { cause: error });
+    throw new Error(`${stateFile} was cut short when the chain was killed; begin anew with: npm start -- --fresh`, {
+      cause: error,
+    });
   }
 }
 

@@ -38,7 +38,11 @@ function isWritable(directory: string): boolean {
  * Runs `work` while no other process does so in the same cache directory. What it makes must appear by rename: the lock
  * of a process that died is taken over, and two that find it at the same instant both work.
  */
-export async function withLock<T>(directory: string, waiting: (pid: number) => void, work: () => Promise<T>): Promise<T> {
+export async function withLock<T>(
+  directory: string,
+  waiting: (pid: number) => void,
+  work: () => Promise<T>,
+): Promise<T> {
   const lock = join(directory, 'lock');
   // A link appears with its content in it; a file that is created first and filled later could be read empty.
   const mine = join(directory, `lock.${process.pid}`);

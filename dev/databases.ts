@@ -36,7 +36,11 @@ export async function withClient<T>(url: string, use: (client: pg.Client) => Pro
 }
 
 /** Brings both databases to the newest version. @returns how many migrations ran */
-export async function prepareDatabases(superuserUrl: string, secrets: Secrets, deployment: Deployment): Promise<number> {
+export async function prepareDatabases(
+  superuserUrl: string,
+  secrets: Secrets,
+  deployment: Deployment,
+): Promise<number> {
   await withClient(superuserUrl, (client) =>
     bootstrapCluster(client, { product: PRODUCT, journal: JOURNAL, passwords: secrets.logins }),
   );
@@ -46,7 +50,9 @@ export async function prepareDatabases(superuserUrl: string, secrets: Secrets, d
   const product = await withClient(loginUrl(superuserUrl, secrets, 'kiff_migrate', PRODUCT), async (client) => {
     const ran = await migrate(client, 'product', readMigrations('product'), 'kiff_owner');
     await recordDeployment(client, deployment);
-    const { rows } = await asOwner(client, () => client.query<{ id: string }>('SELECT id FROM kiff.tenants ORDER BY id'));
+    const { rows } = await asOwner(client, () =>
+      client.query<{ id: string }>('SELECT id FROM kiff.tenants ORDER BY id'),
+    );
     for (const { id } of rows) await migrateTenant(client, id, tenantSecret(secrets));
     return ran;
   });

@@ -32,18 +32,23 @@ export async function postRecords(apiUrl: string, tenant: LocalTenant): Promise<
   const records = demoRecords(SINGLE + BATCHED, new Date());
   for (const record of records.slice(0, SINGLE)) {
     const response = await post(apiUrl, tenant, 'application/json', JSON.stringify(record));
-    if (response.status !== 201) throw new Error(`POST /v1/records answered ${response.status}: ${await response.text()}`);
+    if (response.status !== 201)
+      throw new Error(`POST /v1/records answered ${response.status}: ${await response.text()}`);
     await response.body?.cancel();
   }
   const body = records.slice(SINGLE).map((record) => `${JSON.stringify(record)}\n`);
   const response = await post(apiUrl, tenant, 'application/x-ndjson', body.join(''));
   const text = await response.text();
   if (response.status !== 200) throw new Error(`POST /v1/records answered ${response.status}: ${text}`);
-  const answers = text.trimEnd().split('\n').map((line) => JSON.parse(line) as Answer);
+  const answers = text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Answer);
   const refused = answers.find((answer) => answer.status !== 'accepted');
   if (refused !== undefined) throw new Error(`a demo record was not accepted: ${JSON.stringify(refused)}`);
   const last = answers.at(-1);
-  if (last === undefined || answers.length !== BATCHED) throw new Error(`${answers.length} answers to ${BATCHED} records`);
+  if (last === undefined || answers.length !== BATCHED)
+    throw new Error(`${answers.length} answers to ${BATCHED} records`);
   return last;
 }
 

@@ -6,7 +6,11 @@ import type { KmsAccess } from './parts.ts';
 export async function withAdminKms<T>(kms: KmsAccess, use: (client: KMSClient) => Promise<T>): Promise<T> {
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
   const { id: accessKeyId, secret: secretAccessKey } = kms.keys.admin;
-  const client = new KMSClient({ endpoint: kms.url, region: kms.region, credentials: { accessKeyId, secretAccessKey } });
+  const client = new KMSClient({
+    endpoint: kms.url,
+    region: kms.region,
+    credentials: { accessKeyId, secretAccessKey },
+  });
   try {
     return await use(client);
   } finally {

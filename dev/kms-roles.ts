@@ -23,7 +23,14 @@ export const ACCESS_KEYS = {
 
 /** Only what IAM itself decides: keys and aliases are made by the administrator, everything else is the key policy's. */
 const ALLOW: Partial<Record<keyof typeof ACCESS_KEYS, string[]>> = {
-  admin: ['kms:CreateKey', 'kms:CreateAlias', 'kms:UpdateAlias', 'kms:DeleteAlias', 'kms:ListAliases', 'kms:TagResource'],
+  admin: [
+    'kms:CreateKey',
+    'kms:CreateAlias',
+    'kms:UpdateAlias',
+    'kms:DeleteAlias',
+    'kms:ListAliases',
+    'kms:TagResource',
+  ],
 };
 
 export function localPrincipals(secrets: Secrets): Principals {

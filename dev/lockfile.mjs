@@ -29,4 +29,6 @@ for (const [name, version] of Object.entries(anvil.optionalDependencies)) {
 lock.packages = Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => a.localeCompare(b, 'en')));
 const completed = `${JSON.stringify(lock, null, 2)}\n`;
 if (completed !== text) writeFileSync(path, completed);
-process.stdout.write(added.length > 0 ? `package-lock.json: added ${added.join(', ')}\n` : 'package-lock.json is complete\n');
+process.stdout.write(
+  added.length > 0 ? `package-lock.json: added ${added.join(', ')}\n` : 'package-lock.json is complete\n',
+);

@@ -40,7 +40,10 @@ const external = <T>(value: T): Running<T> => ({ value, stop: async () => undefi
 /** A superuser's URL on a server that is there. */
 export async function postgresPart(state: string, env: StackEnv): Promise<Running<string>> {
   if (env.DATABASE_URL !== undefined) return external(env.DATABASE_URL);
-  const postgres = await startPostgres({ dataDir: join(state, 'postgres'), logFile: join(state, 'logs', 'postgres.log') });
+  const postgres = await startPostgres({
+    dataDir: join(state, 'postgres'),
+    logFile: join(state, 'logs', 'postgres.log'),
+  });
   return { value: postgres.superuserUrl, stop: () => postgres.stop() };
 }
 
@@ -139,8 +142,9 @@ export async function bringUp<T>(
   doing: string,
   up: (onProgress: (doing: string) => void) => Promise<T>,
   detail: (value: T) => string,
+  write?: (line: string) => void,
 ): Promise<T> {
-  const line = part(name);
+  const line = part(name, write);
   line.start(doing);
   try {
     const value = await up((now) => line.update(now));

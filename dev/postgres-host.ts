@@ -29,9 +29,13 @@ export function serverAccount(): Account | undefined {
   if (process.getuid?.() !== 0) return undefined;
   const id = (flag: string): string => spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout.trim();
   if (id('-u') === '') {
-    const made = spawnSync('useradd', ['--system', '--user-group', '--no-create-home', '--shell', '/bin/sh', 'postgres'], {
-      encoding: 'utf8',
-    });
+    const made = spawnSync(
+      'useradd',
+      ['--system', '--user-group', '--no-create-home', '--shell', '/bin/sh', 'postgres'],
+      {
+        encoding: 'utf8',
+      },
+    );
     if (made.status !== 0) {
       throw new Error(
         `PostgreSQL does not run as root, and the account postgres for it cannot be made (${made.stderr || made.error?.message}): ` +
@@ -60,7 +64,11 @@ export async function serverBinaries(account: Account | undefined): Promise<Bina
  *
  * @throws when a copy stands there that somebody else could have made or changed
  */
-export async function reachableBinaries(native: string, version: string, account: Account | undefined): Promise<Binaries> {
+export async function reachableBinaries(
+  native: string,
+  version: string,
+  account: Account | undefined,
+): Promise<Binaries> {
   if (reaches(join(native, 'bin/postgres'), account)) return binariesIn(native);
   const copy = join(sharedDirectory, `kiff-cloud-postgres-${version}-${process.platform}-${process.arch}`);
   if (!existsSync(copy)) {

@@ -80,7 +80,10 @@ export class PostgresServer {
 
   /** Synchronous: at exit nothing else can run any more. */
   stopAtExit(): void {
-    spawnSync(this.binaries.pgCtl, ['stop', '-D', this.directory, '-w', '-m', 'fast'], { ...this.asAccount(), stdio: 'ignore' });
+    spawnSync(this.binaries.pgCtl, ['stop', '-D', this.directory, '-w', '-m', 'fast'], {
+      ...this.asAccount(),
+      stdio: 'ignore',
+    });
   }
 
   private get pidFile(): string {
@@ -97,6 +100,11 @@ export class PostgresServer {
 }
 
 /** A working directory and an environment that suit every account: messages in English, and no PG… settings of ours. */
-export function asAccount(account: Account | undefined): { cwd: string; env: Record<string, string>; uid?: number; gid?: number } {
+export function asAccount(account: Account | undefined): {
+  cwd: string;
+  env: Record<string, string>;
+  uid?: number;
+  gid?: number;
+} {
   return { cwd: '/', env: { PATH: process.env['PATH'] ?? '/usr/bin:/bin', LC_ALL: 'C' }, ...account };
 }

@@ -1,6 +1,17 @@
 import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chownSync, existsSync, lstatSync, mkdirSync, readFileSync, realpathSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from './ports.ts';
@@ -140,10 +151,12 @@ async function createCluster(dataDir: string, { binaries, account, password, dur
 
 /** @throws when the directory that a link stands for is gone, or is somebody else's */
 function clusterDirectory(dataDir: string): string {
-  if (!existsSync(dataDir)) throw new Error(`the cluster that ${dataDir} links to is gone; begin anew with: npm start -- --fresh`);
+  if (!existsSync(dataDir))
+    throw new Error(`the cluster that ${dataDir} links to is gone; begin anew with: npm start -- --fresh`);
   const directory = realpathSync(dataDir);
   const owner = serverAccount()?.uid ?? process.getuid?.();
-  if (lstatSync(directory).uid !== owner) throw new Error(`${directory} was made by another user (is one run as root?)`);
+  if (lstatSync(directory).uid !== owner)
+    throw new Error(`${directory} was made by another user (is one run as root?)`);
   return directory;
 }
 

@@ -106,12 +106,19 @@ export async function answers(url: string): Promise<boolean> {
 }
 
 /** Starts a program as {@link startCommand} does and waits for nothing but its start. */
-export async function launch(options: Omit<CommandOptions<unknown>, 'ready' | 'readyTimeoutMs'>): Promise<RunningProcess> {
+export async function launch(
+  options: Omit<CommandOptions<unknown>, 'ready' | 'readyTimeoutMs'>,
+): Promise<RunningProcess> {
   const { name, command, args, env, cwd, logFile, pidFile } = options;
   mkdirSync(dirname(logFile), { recursive: true });
   if (existsSync(logFile)) renameSync(logFile, `${logFile}.1`);
   const log = openSync(logFile, 'w', 0o600);
-  const child = spawn(command, args, { env, detached: true, stdio: ['ignore', log, log], ...(cwd === undefined ? {} : { cwd }) });
+  const child = spawn(command, args, {
+    env,
+    detached: true,
+    stdio: ['ignore', log, log],
+    ...(cwd === undefined ? {} : { cwd }),
+  });
   closeSync(log);
   await once(child, 'spawn'); // rejects with the 'error' event, for instance ENOENT
   const pid = child.pid;
@@ -122,14 +129,16 @@ export async function launch(options: Omit<CommandOptions<unknown>, 'ready' | 'r
   if (pidFile !== undefined) remember(pidFile, pid);
 
   let ended = false;
-  const exited = (once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>).then(([code, signal]): Exit => {
-    ended = true;
-    signalGroup(pid, 'SIGKILL'); // what the process itself started and left behind
-    live.delete(pid);
-    if (live.size === 0) forgetAtExit();
-    if (pidFile !== undefined) rmSync(pidFile, { force: true });
-    return { code, signal };
-  });
+  const exited = (once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>).then(
+    ([code, signal]): Exit => {
+      ended = true;
+      signalGroup(pid, 'SIGKILL'); // what the process itself started and left behind
+      live.delete(pid);
+      if (live.size === 0) forgetAtExit();
+      if (pidFile !== undefined) rmSync(pidFile, { force: true });
+      return { code, signal };
+    },
+  );
 
   return {
     name,
@@ -165,7 +174,7 @@ export async function stopLeftover(pidFile: string): Promise<void> {
   ] as const) {
     if (!runs()) break;
     signalGroup(pid, signal);
-    for (const end = performance.now() + graceMs; runs() && performance.now() < end; ) await delay(25);
+    for (const end = performance.now() + graceMs; runs() && performance.now() < end;) await delay(25);
   }
   if (runs()) throw new Error(`process ${pid}, left by an earlier run, does not end`);
   rmSync(pidFile, { force: true });
@@ -196,7 +205,7 @@ function endLiveProcesses(): void {
   for (const pid of live) signalGroup(pid, 'SIGTERM');
   const sleeper = new Int32Array(new SharedArrayBuffer(4));
   const runs = (): boolean => [...live].some((pid) => processBirth(pid) !== undefined);
-  for (const end = performance.now() + 3_000; runs() && performance.now() < end; ) Atomics.wait(sleeper, 0, 0, 20);
+  for (const end = performance.now() + 3_000; runs() && performance.now() < end;) Atomics.wait(sleeper, 0, 0, 20);
   for (const pid of live) signalGroup(pid, 'SIGKILL');
 }
 

@@ -36,8 +36,14 @@ export interface Stack {
 
 /**
  * @param stopped checked between steps, so that a Ctrl-C during the start ends it
+ * @param write takes the progress lines; standard output unless given
  */
-export async function startStack(state: string, env: StackEnv, stopped: AbortSignal): Promise<Stack> {
+export async function startStack(
+  state: string,
+  env: StackEnv,
+  stopped: AbortSignal,
+  write?: (line: string) => void,
+): Promise<Stack> {
   openState(state);
   const secrets = loadSecrets(join(state, 'secrets.json'));
   const stops: (() => Promise<unknown>)[] = [];
@@ -55,15 +61,31 @@ export async function startStack(state: string, env: StackEnv, stopped: AbortSig
 
   try {
     const settled = await Promise.allSettled([
-      bringUp('PostgreSQL', 'starting', () => keep('PostgreSQL', postgresPart(state, env)), (url) => new URL(url).host),
+      bringUp(
+        'PostgreSQL',
+        'starting',
+        () => keep('PostgreSQL', postgresPart(state, env)),
+        (url) => new URL(url).host,
+      ),
       bringUp(
         'Temporal',
         'starting',
         (progress) => keep('Temporal', temporalPart(state, env, progress)),
         ({ address, uiUrl }) => `${address}${uiUrl === null ? '' : `, Web UI ${uiUrl}`}`,
+        write,
       ),
-      bringUp('KMS stand-in', 'starting', () => keep('KMS', kmsPart(state, env, secrets)), (kms) => kms.url),
-      bringUp('Base devnet', 'starting', () => keep('Base', base(state, env)), ({ rpcUrl, registry }) => `${rpcUrl}, contract ${registry.address}`),
+      bringUp(
+        'KMS stand-in',
+        'starting',
+        () => keep('KMS', kmsPart(state, env, secrets)),
+        (kms) => kms.url,
+      ),
+      bringUp(
+        'Base devnet',
+        'starting',
+        () => keep('Base', base(state, env)),
+        ({ rpcUrl, registry }) => `${rpcUrl}, contract ${registry.address}`,
+      ),
     ]);
     const [superuserUrl, temporal, kms, { rpcUrl, registry }] = values(settled);
     stopped.throwIfAborted();
@@ -76,6 +98,7 @@ export async function startStack(state: string, env: StackEnv, stopped: AbortSig
       'running',
       () => prepareDatabases(superuserUrl, secrets, deployment),
       (ran) => (ran === 0 ? 'nothing to do' : `${ran} ran`),
+      write,
     );
     stopped.throwIfAborted();
 
@@ -89,10 +112,13 @@ export async function startStack(state: string, env: StackEnv, stopped: AbortSig
         async () => {
           const running = await startOwn(name, around);
           processes.set(name, running);
-          lost.push(running.exited.then(() => (processes.get(name) === running ? name : new Promise<string>(() => undefined))));
+          lost.push(
+            running.exited.then(() => (processes.get(name) === running ? name : new Promise<string>(() => undefined))),
+          );
           return running;
         },
         ({ pid }) => `process ${pid}`,
+        write,
       );
     // The key administrator makes the relayer's key, which the anchoring worker looks for when it starts.
     await start('keyadmin');
@@ -160,7 +186,8 @@ async function fundRelayer(rpcUrl: string, chainId: number, kms: KmsAccess): Pro
     return;
   }
   const chain = await connectChain(rpcUrl, chainId);
-  if ((await chain.getBalance({ address })) === 0n) throw new Error(`the relayer ${address} has no funds: send it some`);
+  if ((await chain.getBalance({ address })) === 0n)
+    throw new Error(`the relayer ${address} has no funds: send it some`);
 }
 
 /** All values, or the first failure. */

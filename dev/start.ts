@@ -52,7 +52,12 @@ async function job(stack: Stack, state: string, began: number, once: boolean): P
   const policy = join(state, 'policy.json');
   writeJson(policy, await policyFor(stack, [tenant]));
 
-  const posted = await bringUp('records', 'posting', () => postRecords(apiUrl, tenant), (last) => `300 accepted, last leaf ${last.leafIndex}`);
+  const posted = await bringUp(
+    'records',
+    'posting',
+    () => postRecords(apiUrl, tenant),
+    (last) => `300 accepted, last leaf ${last.leafIndex}`,
+  );
   const { periodSeconds } = stack.registry;
   // One period to wait for its end, one for the seal: a seal that takes longer is a failure here.
   await untilFinal(apiUrl, tenant, posted, periodSeconds, abort.signal, (2 * periodSeconds + 60) * 1000);
@@ -74,10 +79,18 @@ async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
   const file = join(state, 'dev.json');
   const known = (readJson(file) as { tenants?: LocalTenant[] } | undefined)?.tenants?.find(({ id }) => id === DEMO);
   const tenant =
-    known ?? (await bringUp('tenant demo', 'onboarding', () => createTenant(stack.around, DEMO), ({ genesisSigner }) => `signer ${genesisSigner}`));
+    known ??
+    (await bringUp(
+      'tenant demo',
+      'onboarding',
+      () => createTenant(stack.around, DEMO),
+      ({ genesisSigner }) => `signer ${genesisSigner}`,
+    ));
   if (known !== undefined) {
     const behind = await periodsBehind(stack.around, DEMO);
-    say(`  ${'tenant demo'.padEnd(16)} continues; ${behind === 0 ? 'no period was missed' : `catching up ${behind} periods`}`);
+    say(
+      `  ${'tenant demo'.padEnd(16)} continues; ${behind === 0 ? 'no period was missed' : `catching up ${behind} periods`}`,
+    );
   }
   const { around, apiUrl, registry } = stack;
   writeJson(file, {
@@ -119,7 +132,13 @@ function promiseKey(seed: string): Hex {
   return toHex(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
 }
 
-function summary({ around, apiUrl, registry }: Stack, tenant: LocalTenant, receipt: Receipt, file: string, seconds: number): void {
+function summary(
+  { around, apiUrl, registry }: Stack,
+  tenant: LocalTenant,
+  receipt: Receipt,
+  file: string,
+  seconds: number,
+): void {
   const { seal, anchor, leafIndex } = receipt;
   const ui = around.temporal.uiUrl;
   const workflow = encodeURIComponent(sealId(tenant.id, seal.period));
@@ -130,7 +149,9 @@ function summary({ around, apiUrl, registry }: Stack, tenant: LocalTenant, recei
   say(`  API          ${apiUrl}  (key in ${join(around.state, 'dev.json')})`);
   if (ui !== null) say(`  Temporal UI  ${ui}/namespaces/${around.temporal.namespace}/workflows`);
   if (ui !== null) say(`  the seal     ${ui}/namespaces/${around.temporal.namespace}/workflows/${workflow}`);
-  say(`  its place    seal ${seal.seq} over ${seal.treeSize} records, block ${anchor.blockNumber}, transaction ${anchor.txHash}`);
+  say(
+    `  its place    seal ${seal.seq} over ${seal.treeSize} records, block ${anchor.blockNumber}, transaction ${anchor.txHash}`,
+  );
   say(`  contract     ${registry.address} on chain ${around.chainId}, RPC ${around.rpcUrl}`);
   say(`  receipt      ${file}`);
   say();

@@ -1,5 +1,16 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -96,7 +107,8 @@ async function download(directory: string, onProgress: (doing: string) => void):
 }
 
 async function build(directory: string, onProgress: (doing: string) => void): Promise<string> {
-  for (const file of ['go.mod', 'go.sum']) copyFileSync(join(packageRoot, 'dev/temporal-build', file), join(directory, file));
+  for (const file of ['go.mod', 'go.sum'])
+    copyFileSync(join(packageRoot, 'dev/temporal-build', file), join(directory, file));
   const target = join(directory, 'temporal');
   // -v names each package as it is compiled, which is the only sign of progress that Go gives.
   const args = ['build', '-mod=readonly', '-v', '-ldflags=-s -w', '-o', target, commandPackage];
@@ -105,7 +117,12 @@ async function build(directory: string, onProgress: (doing: string) => void): Pr
 }
 
 async function install(directory: string, onProgress: (doing: string) => void): Promise<string> {
-  await runGo(['install', '-v', '-ldflags=-s -w', `${commandPackage}@${installed}`], { GOBIN: directory }, directory, onProgress);
+  await runGo(
+    ['install', '-v', '-ldflags=-s -w', `${commandPackage}@${installed}`],
+    { GOBIN: directory },
+    directory,
+    onProgress,
+  );
   return join(directory, 'temporal');
 }
 
@@ -167,7 +184,9 @@ async function run(name: string, command: string, args: readonly string[], optio
 }
 
 function definedEnv(): Record<string, string> {
-  return Object.fromEntries(Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined));
+  return Object.fromEntries(
+    Object.entries(process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
 }
 
 function onPath(name: string, versionArg?: string): string | undefined {

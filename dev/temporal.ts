@@ -60,9 +60,17 @@ export async function startTemporal(options: TemporalOptions): Promise<Temporal>
         env: serverEnv(),
         logFile,
         ...(dbFile === undefined ? {} : { pidFile: `${dbFile}.pid` }),
-        ready: async () => ((await isServing(address, namespace, searchAttributes)) && (await answers(uiUrl)) ? true : undefined),
+        ready: async () =>
+          (await isServing(address, namespace, searchAttributes)) && (await answers(uiUrl)) ? true : undefined,
       });
-      return { address, uiUrl, namespace, pid: server.pid, exited: server.exited, stop: async () => void (await server.stop()) };
+      return {
+        address,
+        uiUrl,
+        namespace,
+        pid: server.pid,
+        exited: server.exited,
+        stop: async () => void (await server.stop()),
+      };
     } catch (error) {
       const portTaken = (error as Error).message.includes('address already in use');
       const portsGiven = options.port !== undefined && options.uiPort !== undefined;
@@ -115,7 +123,8 @@ export async function registerSearchAttributes(
   for (const [name, type] of Object.entries(searchAttributes)) {
     const standing = customAttributes[name];
     if (standing === undefined) missing[name] = indexedValueTypes[type];
-    else if (standing !== indexedValueTypes[type]) throw new TypeMismatch(`search attribute ${name} is not of type ${type}`);
+    else if (standing !== indexedValueTypes[type])
+      throw new TypeMismatch(`search attribute ${name} is not of type ${type}`);
   }
   if (Object.keys(missing).length > 0) {
     await connection.operatorService.addSearchAttributes({ namespace, searchAttributes: missing });
@@ -167,4 +176,5 @@ async function main([command, directory]: readonly string[]): Promise<void> {
   }
 }
 
-if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === import.meta.filename) await main(process.argv.slice(2));
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === import.meta.filename)
+  await main(process.argv.slice(2));

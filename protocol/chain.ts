@@ -172,7 +172,6 @@ export async function checkAnchor(chain: ChainReader, receipt: Receipt, policy: 
   }
   checkOrder(receipt, policy?.registry.fromBlock ?? 0);
   for (const [index, item] of handovers.entries()) {
-    // oxlint-disable-next-line no-await-in-loop -- the first one that is wrong ends it
     await checkHandover(chain, receipt, index, item);
   }
   return checkSeal(chain, receipt);

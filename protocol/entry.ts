@@ -106,11 +106,10 @@ export function encodeBody(attributionJson: string | null, recordText: string): 
  * @throws JsonError if it is not JSON that `scanJson` accepts; TypeError if it is other JSON.
  */
 export function parseBody(text: string): Body {
-  const [attribution, record, ...more] = topLevelSpans(text, { maxDepth: 1 + RECORD_MAX_DEPTH });
+  const [attribution, record] = topLevelSpans(text, { maxDepth: 1 + RECORD_MAX_DEPTH });
   const exact =
     attribution !== undefined &&
     record !== undefined &&
-    more.length === 0 &&
     text.startsWith(BODY_HEAD) &&
     attribution.valueStart === BODY_HEAD.length &&
     text.slice(attribution.valueEnd, record.valueStart) === BODY_MIDDLE &&

@@ -143,11 +143,7 @@ function scanEscape(text: string, at: number): number {
       // u
       const unit = hexQuad(text, at + 2);
       if (unit < 0xd800 || unit > 0xdfff) return at + 6;
-      const paired =
-        unit <= 0xdbff &&
-        text.charCodeAt(at + 6) === BACKSLASH &&
-        text.charCodeAt(at + 7) === 0x75 &&
-        text.length >= at + 12;
+      const paired = unit <= 0xdbff && text.charCodeAt(at + 6) === BACKSLASH && text.charCodeAt(at + 7) === 0x75;
       if (!paired) throw new JsonError('lone-surrogate', at);
       const low = hexQuad(text, at + 8);
       if (low < 0xdc00 || low > 0xdfff) throw new JsonError('lone-surrogate', at);

@@ -48,7 +48,6 @@ export async function readState<T>(
   } catch (refusal) {
     if (!(refusal instanceof RpcRefused)) throw refusal;
     for (const tag of ['finalized', 'latest'] as const) {
-      // oxlint-disable-next-line no-await-in-loop -- the last block is only asked for when the finalized one fails
       const later = await laterState(chain, tag, block, read);
       if (later !== undefined) return later;
     }
@@ -87,7 +86,6 @@ async function eventsBetween(chain: ChainReader, contract: Hex, logId: Hex, from
     );
     const end = Math.min(to, next + width - 1);
     try {
-      // oxlint-disable-next-line no-await-in-loop -- the width of a range depends on the answer to the one before
       events.push(...(await chain.logs(contract, topics, next, end)));
       next = end + 1;
     } catch (error) {

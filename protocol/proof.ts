@@ -2,7 +2,7 @@
 import { EMPTY_ROOT, HASH_SIZE, hashChildren } from './hash.ts';
 import { equalBytes, fromHex, isHex, toHex, type Hex } from './hex.ts';
 import { consistencyRanges, inclusionRanges } from './subtree.ts';
-import { rangeHash, type TileSet } from './tile.ts';
+import type { TileSet } from './tile.ts';
 
 /**
  * Inclusion proof of leaf `index` in the tree of `size` leaves (RFC 9162 section 2.1.3.1), from the tiles that
@@ -10,7 +10,7 @@ import { rangeHash, type TileSet } from './tile.ts';
  * @throws RangeError unless 0 ≤ index < size ≤ 2^53-1; TileError if a tile is missing or too short.
  */
 export function inclusionProof(tiles: TileSet, index: number, size: number): Uint8Array[] {
-  return inclusionRanges(index, size).map((range) => rangeHash(tiles, range));
+  return inclusionRanges(index, size).map((range) => tiles.rangeHash(range));
 }
 
 /**
@@ -19,7 +19,7 @@ export function inclusionProof(tiles: TileSet, index: number, size: number): Uin
  * @throws RangeError unless 1 ≤ size1 ≤ size2 ≤ 2^53-1, or both are 0; TileError if a tile is missing or too short.
  */
 export function consistencyProof(tiles: TileSet, size1: number, size2: number): Uint8Array[] {
-  return consistencyRanges(size1, size2).map((range) => rangeHash(tiles, range));
+  return consistencyRanges(size1, size2).map((range) => tiles.rangeHash(range));
 }
 
 /** What `verifyInclusion` is given. Hashes are 32 bytes of lower-case `0x` hex; index and size are counts of leaves. */

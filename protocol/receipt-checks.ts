@@ -17,7 +17,7 @@ import { sealDigest } from './seal.ts';
 import { recoverSigner, SignatureError } from './signature.ts';
 
 /** Longest period that exists (design section 2): an upper bound where the log's own is not known. */
-export const LONGEST_PERIOD = 3600;
+const LONGEST_PERIOD = 3600;
 
 function entryOf(receipt: Receipt): Entry | undefined {
   try {

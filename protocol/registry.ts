@@ -13,9 +13,7 @@ function selector(signature: string): Hex {
 
 /** First topics of the events. */
 export const SEALED_TOPIC = topic('Sealed(bytes32,uint32,uint64,uint48,bytes32,bytes32)');
-export const HANDOVER_PROPOSED_TOPIC = topic(
-  'HandoverProposed(bytes32,uint32,bytes32,address,address,uint8,uint64,uint64)',
-);
+const HANDOVER_PROPOSED_TOPIC = topic('HandoverProposed(bytes32,uint32,bytes32,address,address,uint8,uint64,uint64)');
 export const HANDOVER_ACCEPTED_TOPIC = topic(
   'HandoverAccepted(bytes32,uint32,bytes32,address,address,uint8,uint32,bytes32)',
 );

@@ -54,7 +54,7 @@ export interface Log {
   readonly txHash: Hex;
 }
 
-export interface TransactionReceipt {
+interface TransactionReceipt {
   readonly txHash: Hex;
   readonly blockNumber: number;
   readonly blockHash: Hex;
@@ -63,7 +63,7 @@ export interface TransactionReceipt {
 }
 
 /** A block number, or the tag of the last finalized block or of the last block there is. */
-export type BlockTag = number | 'finalized' | 'latest';
+type BlockTag = number | 'finalized' | 'latest';
 
 /**
  * Validated reads. Each throws RpcUnreachable, RpcRefused or RpcMalformed; `null` means that the node says it has no such

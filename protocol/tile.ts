@@ -145,20 +145,20 @@ export class TileSet {
     }
     return hash;
   }
-}
 
-/**
- * Hash over a range of a walk from the root (see subtree.ts). A ragged range is folded from its right end: the tree over
- * it splits off the largest complete subtree on the left, again and again.
- * @throws TileError if a tile is missing or too short.
- */
-export function rangeHash(tiles: TileSet, range: LeafRange): Uint8Array {
-  let hash: Uint8Array | undefined;
-  for (const node of rangeNodes(range).toReversed()) {
-    const left = tiles.nodeHash(node);
-    hash = hash === undefined ? left : hashChildren(left, hash);
+  /**
+   * Hash over a range of a walk from the root (see subtree.ts). A ragged range is folded from its right end: the tree over
+   * it splits off the largest complete subtree on the left, again and again.
+   * @throws TileError `missing` or `short`.
+   */
+  rangeHash(range: LeafRange): Uint8Array {
+    let hash: Uint8Array | undefined;
+    for (const node of rangeNodes(range).toReversed()) {
+      const left = this.nodeHash(node);
+      hash = hash === undefined ? left : hashChildren(left, hash, this.#sha256);
+    }
+    return hash ?? EMPTY_ROOT;
   }
-  return hash ?? EMPTY_ROOT;
 }
 
 /**
@@ -166,5 +166,5 @@ export function rangeHash(tiles: TileSet, range: LeafRange): Uint8Array {
  * @throws RangeError on a size outside 0…2^53-1; TileError if a tile is missing or too short.
  */
 export function rootFromTiles(tiles: TileSet, size: number): Uint8Array {
-  return rangeHash(tiles, { begin: 0, end: checkSize(size) });
+  return tiles.rangeHash({ begin: 0, end: checkSize(size) });
 }

@@ -2,7 +2,7 @@
  * The key policies (design section 3, wall 4), and whether a key still has its own. AWS refuses such a policy at
  * creation unless BypassPolicyLockoutSafetyCheck is set, since the creator can never change it again: that is the point.
  */
-import { GetKeyPolicyCommand, type KMSClient } from '@aws-sdk/client-kms';
+import { DescribeKeyCommand, GetKeyPolicyCommand, type KMSClient } from '@aws-sdk/client-kms';
 import { failure } from '../failures.ts';
 import { translated } from './keys.ts';
 
@@ -86,8 +86,12 @@ export function keyPolicy(kind: KeyKind, roles: KeyRoles): object {
  * Compares a key's policy with its template, statement by statement; order of members and spaces do not count.
  * @throws failure policy-drift when they differ
  */
-export async function requireKeyPolicy(kms: KMSClient, keyId: string, kind: KeyKind, roles: KeyRoles): Promise<void> {
-  const { Policy } = await translated(() => kms.send(new GetKeyPolicyCommand({ KeyId: keyId, PolicyName: 'default' })));
+export async function requireKeyPolicy(kms: KMSClient, alias: string, kind: KeyKind, roles: KeyRoles): Promise<void> {
+  // GetKeyPolicy takes no alias.
+  const { KeyMetadata } = await translated(() => kms.send(new DescribeKeyCommand({ KeyId: alias })));
+  const { Policy } = await translated(() =>
+    kms.send(new GetKeyPolicyCommand({ KeyId: KeyMetadata?.Arn, PolicyName: 'default' })),
+  );
   if (Policy === undefined || canonical(parse(Policy)) !== canonical(keyPolicy(kind, roles))) {
     throw failure('policy-drift');
   }

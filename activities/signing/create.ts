@@ -89,7 +89,8 @@ export function createSigningActivities(deps: SigningDependencies) {
     try {
       await requireKeyPolicy(kms, tenantKeyAlias(tenantId), 'tenant', deps.roles);
     } catch (error) {
-      alert('policy-drift', { tenantId });
+      const type = failureType(error);
+      if (type === 'policy-drift' || type === 'kms-refused') alert(type, { tenantId });
       throw error;
     }
     policyCheckedAt.set(tenantId, deps.now());

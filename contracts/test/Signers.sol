@@ -43,14 +43,6 @@ contract GasProbeSigner {
     }
 }
 
-/// @dev Says yes after burning nearly its whole allowance.
-contract SlowSigner {
-    function isValidSignature(bytes32, bytes calldata) external view returns (bytes4) {
-        while (gasleft() > 1_000) {}
-        return MAGIC;
-    }
-}
-
 /// @dev Reverts with a reason.
 contract RevertingSigner {
     function isValidSignature(bytes32, bytes calldata) external pure returns (bytes4) {

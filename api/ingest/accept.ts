@@ -1,0 +1,67 @@
+/** Appends one batch to a tenant's log: one call of the database function `accept` (design section 4). */
+import type { Pool } from 'pg';
+import pg from 'pg';
+import { tenantSchema } from '../../sql/login.ts';
+import { unavailable } from './problems.ts';
+import type { RecordDraft } from './record.ts';
+
+/** What became of one record. `erased` and `conflict` leave the log as it was. */
+export interface Accepted {
+  outcome: 'accepted' | 'duplicate' | 'conflict' | 'erased';
+  leafIndex: number;
+  leafHash: Buffer;
+  receivedAt: Date;
+}
+
+interface AcceptRow {
+  outcome: Accepted['outcome'];
+  leaf_index: number;
+  leaf_hash: Buffer;
+  received_at: Date;
+}
+
+/**
+ * Answers one result per record, in order, after COMMIT (`synchronous_commit` is on).
+ * @param drafts at most 1,000
+ * @throws Problem unavailable when the database's clock is behind the log's head; a pg error as it came (tenant-pools.ts
+ *   translates those that say that the database is away: whether the batch was committed is unknown then)
+ */
+export async function acceptBatch(
+  pool: Pool,
+  tenant: string,
+  keyId: string,
+  drafts: readonly RecordDraft[],
+): Promise<Accepted[]> {
+  try {
+    const { rows } = await pool.query<AcceptRow>({
+      name: 'accept',
+      text: `SELECT outcome, leaf_index, leaf_hash, received_at
+               FROM ${tenantSchema(tenant)}.accept($1::text[], $2::bytea[], $3::integer[], $4::bytea[], $5::bytea[], $6)
+              ORDER BY ord`,
+      values: [
+        drafts.map((draft) => draft.id),
+        drafts.map((draft) => draft.body),
+        drafts.map((draft) => draft.recordOffset),
+        drafts.map((draft) => draft.salt),
+        drafts.map((draft) => draft.commitment),
+        keyId,
+      ],
+    });
+    if (rows.length !== drafts.length) throw new Error(`accept answered ${rows.length} of ${drafts.length} records`);
+    return rows.map((row) => ({
+      outcome: row.outcome,
+      leafIndex: row.leaf_index,
+      leafHash: row.leaf_hash,
+      receivedAt: row.received_at,
+    }));
+  } catch (error) {
+    // The log's head is ahead of the clock: refusing is right until the clock has caught up.
+    if (error instanceof pg.DatabaseError && error.code === 'KF002') throw unavailable(error);
+    throw error;
+  }
+}
+
+/** Whether the batch was refused because of what is in it (22 data, 23 constraint, KF001 shape), not because of us. */
+export function isRefusedForData(error: unknown): boolean {
+  return error instanceof pg.DatabaseError && /^(?:22|23|54|KF001)/.test(error.code ?? '');
+}

@@ -1,0 +1,56 @@
+/** The last stops of a request: routes that do not exist, methods that are not allowed, and everything thrown. */
+import type { ErrorRequestHandler, RequestHandler } from 'express';
+import type { Logger } from 'pino';
+import { errorFacts } from './log.ts';
+import { Problem } from './problems.ts';
+import { MAX_BODY_BYTES } from './request-body.ts';
+
+export const notFound: RequestHandler = () => {
+  throw new Problem('not-found', 'There is nothing at this address.');
+};
+
+/** For every method of a route that its handlers left over. */
+export function onlyMethods(...methods: string[]): RequestHandler {
+  return (request, response) => {
+    response.set('Allow', methods.join(', '));
+    throw new Problem('method-not-allowed', `${request.method} is not allowed here; use ${methods.join(' or ')}.`);
+  };
+}
+
+/** Express knows an error handler by its four parameters. */
+export function answerProblems(log: Logger): ErrorRequestHandler {
+  return (error, _request, response, next) => {
+    const problem = problemOf(error);
+    const requestId = response.locals['requestId'] as string;
+    if (problem.status >= 500) {
+      log.error({ requestId, problem: problem.slug, ...errorFacts(problem.cause ?? problem) }, 'http.problem');
+    }
+    if (response.headersSent) {
+      // Too late to say it properly: a broken connection is better than an answer that looks whole.
+      next(error);
+      return;
+    }
+    if (problem.status === 401) response.set('WWW-Authenticate', 'Bearer');
+    if (problem.retryAfter !== undefined) response.set('Retry-After', String(problem.retryAfter));
+    response
+      .status(problem.status)
+      .type('application/problem+json')
+      .send(JSON.stringify(problem.document(requestId)));
+  };
+}
+
+/** Express and its body reader throw http-errors: their `type` and status are their contract, their texts are not. */
+function problemOf(error: unknown): Problem {
+  if (error instanceof Problem) return error;
+  const { type, status } = error as { type?: unknown; status?: unknown };
+  if (type === 'entity.too.large') {
+    return new Problem('body-too-large', `A body may have ${MAX_BODY_BYTES} bytes.`);
+  }
+  if (type === 'encoding.unsupported') return new Problem('unsupported-encoding', 'This content encoding is unknown.');
+  if (typeof status === 'number' && status >= 400 && status < 500) {
+    return new Problem('bad-request', 'The request is malformed or was cut off.', { cause: error });
+  }
+  return new Problem('internal', 'Something went wrong here; it has been logged under this request id.', {
+    cause: error,
+  });
+}

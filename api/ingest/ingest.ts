@@ -1,0 +1,83 @@
+/** From drafts to answers: store them, then say for each where it stands and promise its seal. */
+import { toHex, type Hex } from '../../protocol/hex.ts';
+import type { SealPromise } from '../../protocol/promise.ts';
+import type { Accepted } from './accept.ts';
+import type { Caller } from './authenticate.ts';
+import type { Batcher } from './batcher.ts';
+import type { LogIdentities, LogIdentity } from './log-identity.ts';
+import { Problem } from './problems.ts';
+import type { PromiseSigner } from './promise.ts';
+import type { RecordDraft } from './record.ts';
+import { leafLevel, sealLevels, type Level } from './seals.ts';
+import { sealTerms } from './stored-record.ts';
+import type { TenantPools } from './tenant-pools.ts';
+
+/** The answer for a record that stands in the log. Times: `receivedAt` RFC 3339, `sealBy` Unix seconds. */
+export interface RecordAnswer {
+  id: string;
+  status: 'accepted' | 'duplicate';
+  level: Level;
+  leafIndex: number;
+  leafHash: Hex;
+  receivedAt: string;
+  sealBy: number;
+  promise: SealPromise;
+}
+
+export interface IngestDependencies {
+  pools: TenantPools;
+  batcher: Batcher;
+  logIdentity: LogIdentities;
+  promises: PromiseSigner;
+}
+
+export function createIngest({ pools, batcher, logIdentity, promises }: IngestDependencies) {
+  /**
+   * Stores records of one caller; answers after COMMIT.
+   * @returns for each draft, in order, its answer, or the Problem (409, 422) why it is not stored
+   * @throws Problem 503 when nothing can be said of any of them
+   */
+  return async function ingest(caller: Caller, drafts: readonly RecordDraft[]): Promise<(RecordAnswer | Problem)[]> {
+    // Before the write: once it is committed, nothing may stand between it and its answer but the duplicates' levels.
+    const log = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
+    const results = await batcher.submit(caller, drafts);
+    const duplicates = results.filter((result) => 'outcome' in result && result.outcome === 'duplicate') as Accepted[];
+    const levels = await levelsOf(caller, log, duplicates);
+
+    return results.map((result, index) => {
+      const id = drafts[index]!.id;
+      if ('refused' in result) {
+        return new Problem('invalid-record', 'The database refused this record.', { cause: result.refused });
+      }
+      if (result.outcome === 'conflict') {
+        return new Problem('id-conflict', 'A record with this id and other bytes stands in the log; it is unchanged.');
+      }
+      if (result.outcome === 'erased') {
+        return new Problem('erased', 'The record with this id was erased; its id stays taken.');
+      }
+      const { outcome: status, leafIndex, receivedAt } = result;
+      const leafHash = toHex(result.leafHash);
+      const { period, sealBy } = sealTerms(receivedAt, log.periodSeconds);
+      return {
+        id,
+        status,
+        level: status === 'accepted' ? 'accepted' : (levels.get(period) ?? 'accepted'),
+        leafIndex,
+        leafHash,
+        receivedAt: receivedAt.toISOString(),
+        sealBy,
+        promise: promises.sign({ origin: log.origin, leafIndex, leafHash, sealBy }),
+      };
+    });
+  };
+
+  /** The levels of records that stood already, by their period. */
+  async function levelsOf(caller: Caller, log: LogIdentity, records: readonly Accepted[]): Promise<Map<number, Level>> {
+    if (records.length === 0) return new Map();
+    const periods = new Set(records.map(({ receivedAt }) => sealTerms(receivedAt, log.periodSeconds).period));
+    const seals = await pools.use(caller, (pool) => sealLevels(pool, caller.tenant, [...periods]));
+    return new Map([...seals].map(([period, level]) => [period, leafLevel({ level })]));
+  }
+}
+
+export type Ingest = ReturnType<typeof createIngest>;

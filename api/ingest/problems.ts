@@ -1,0 +1,104 @@
+/**
+ * Every way in which this API says no: RFC 9457 problem documents with stable types. The body carries `error` too,
+ * because KIFF's own clients read a string of that name from a non-2xx answer.
+ */
+
+/** Slug → status and title. A slug is never renamed or given another meaning: clients decide by it. */
+const PROBLEMS = {
+  // 400: the bytes are not one JSON object that every reader understands alike.
+  'empty-body': { status: 400, title: 'There is no record in the body' },
+  'invalid-utf8': { status: 400, title: 'Not valid UTF-8' },
+  'byte-order-mark': { status: 400, title: 'A byte order mark is not allowed' },
+  'malformed-json': { status: 400, title: 'Not valid JSON' },
+  'duplicate-key': { status: 400, title: 'An object has two members with the same name' },
+  'lone-surrogate': { status: 400, title: 'Half of a surrogate pair' },
+  'too-deep': { status: 400, title: 'Nested too deep' },
+  'not-an-object': { status: 400, title: 'A record is one JSON object' },
+  'bad-request': { status: 400, title: 'The request cannot be read' },
+  // 401, 403: who asks.
+  unauthorized: { status: 401, title: 'A valid API key is needed' },
+  'missing-scope': { status: 403, title: 'This API key may not do that' },
+  'tenant-ended': { status: 403, title: 'This log has ended' },
+  'not-found': { status: 404, title: 'Not found' },
+  'method-not-allowed': { status: 405, title: 'Method not allowed' },
+  // 409: the id is taken; the original stands.
+  'id-conflict': { status: 409, title: 'Another record has this id' },
+  erased: { status: 409, title: 'The record with this id was erased' },
+  // 413, 415: size and form of the body.
+  'body-too-large': { status: 413, title: 'The body is too large' },
+  'record-too-large': { status: 413, title: 'The record is too large' },
+  'too-many-records': { status: 413, title: 'Too many records in one request' },
+  'unsupported-media-type': { status: 415, title: 'Unsupported content type' },
+  'unsupported-encoding': { status: 415, title: 'Unsupported content encoding' },
+  // 422: readable, but not what is asked for.
+  'invalid-record': { status: 422, title: 'The record is not valid' },
+  'invalid-parameter': { status: 422, title: 'A parameter is not valid' },
+  // 5xx: ours. A 503 may be retried after the time in Retry-After; a record that was stored all the same is a duplicate then.
+  internal: { status: 500, title: 'Internal error' },
+  'log-damaged': { status: 500, title: 'The stored log does not prove itself' },
+  unavailable: { status: 503, title: 'Temporarily unavailable' },
+  overloaded: { status: 503, title: 'Too much at once' },
+  'tenant-not-ready': { status: 503, title: 'This tenant is not ready yet' },
+} as const satisfies Record<string, { status: number; title: string }>;
+
+export type ProblemSlug = keyof typeof PROBLEMS;
+export type ProblemType = `https://kiff.dev/problems/${ProblemSlug}`;
+
+/** One fault inside a record: where (JSON pointer, RFC 6901) and what. It never repeats the value. */
+export interface Fault {
+  pointer: string;
+  detail: string;
+}
+
+/** The document's members (RFC 9457 section 3.1), `error` for KIFF's clients, and the request's id for support. */
+export interface ProblemDocument {
+  type: ProblemType;
+  title: string;
+  status: number;
+  detail: string;
+  error: string;
+  errors?: Fault[];
+  requestId?: string;
+}
+
+export interface ProblemExtras {
+  errors?: Fault[];
+  /** Seconds; becomes the header Retry-After. */
+  retryAfter?: number;
+  cause?: unknown;
+}
+
+/** Thrown anywhere on a request's way; the error handler turns it into the answer. */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly slug: ProblemSlug;
+  readonly status: number;
+  readonly errors: Fault[] | undefined;
+  readonly retryAfter: number | undefined;
+
+  /** @param detail one sentence for the caller: no stored content, no secrets */
+  constructor(slug: ProblemSlug, detail: string, { errors, retryAfter, cause }: ProblemExtras = {}) {
+    super(detail, { cause });
+    this.slug = slug;
+    this.status = PROBLEMS[slug].status;
+    this.errors = errors;
+    this.retryAfter = retryAfter;
+  }
+
+  document(requestId?: string): ProblemDocument {
+    return {
+      type: `https://kiff.dev/problems/${this.slug}`,
+      title: PROBLEMS[this.slug].title,
+      status: this.status,
+      detail: this.message,
+      error: this.message,
+      ...(this.errors && { errors: this.errors }),
+      ...(requestId !== undefined && { requestId }),
+    };
+  }
+}
+
+/** The 503 for a database that is away or busy. Whether a write was committed is unknown: a retry finds out. */
+export function unavailable(cause: unknown): Problem {
+  return new Problem('unavailable', 'The log cannot be reached right now; try again.', { retryAfter: 1, cause });
+}

@@ -1,0 +1,137 @@
+/** Seals as this API shows them, and which one covers a leaf. */
+import type { Pool } from 'pg';
+import { toHex, type Hex } from '../../protocol/hex.ts';
+import type { ChainPosition } from '../../protocol/receipt.ts';
+import { tenantSchema } from '../../sql/login.ts';
+import type { LogIdentity } from './log-identity.ts';
+
+/** How far a record has come (design section 2). Nothing is confirmed that is not `final`. */
+export type Level = 'accepted' | 'sealed' | 'included' | 'safe' | 'final';
+
+/** How far a seal has come: before it is signed it is cut (`collected`) and has a root (`hashed`). */
+export type SealLevel = 'collected' | 'hashed' | Exclude<Level, 'accepted'>;
+
+/** Levels of what stands in a block: from here on there are receipts. */
+export type AnchoredLevel = 'included' | 'safe' | 'final';
+
+export interface SealRow {
+  seq: number;
+  period: number;
+  tree_size: number;
+  level: SealLevel;
+  root: Buffer | null;
+  prev: Buffer | null;
+  seal_hash: Buffer | null;
+  epoch: number | null;
+  signer: Buffer | null;
+  signature: Buffer | null;
+  checkpoint: string | null;
+  tx_hash: Buffer | null;
+  block_number: number | null;
+  block_hash: Buffer | null;
+  log_index: number | null;
+}
+
+const COLUMNS = `seq, period, tree_size, level, root, prev, seal_hash, epoch, signer, signature, checkpoint, tx_hash,
+  block_number, block_hash, log_index`;
+
+/** A seal in an answer. What is not there yet is null: root until `hashed`, signature until `sealed`, anchor until `included`. */
+export interface SealView {
+  logId: Hex;
+  seq: number;
+  period: number;
+  treeSize: number;
+  level: SealLevel;
+  root: Hex | null;
+  prev: Hex | null;
+  sealHash: Hex | null;
+  signer: Hex | null;
+  epoch: number | null;
+  signature: Hex | null;
+  checkpoint: string | null;
+  anchor: ChainPosition | null;
+}
+
+/** The level of a leaf from the seal that covers it first; none, or one without a signature, leaves it `accepted`. */
+export function leafLevel(seal: Pick<SealRow, 'level'> | undefined): Level {
+  return seal === undefined || seal.level === 'collected' || seal.level === 'hashed' ? 'accepted' : seal.level;
+}
+
+/**
+ * The first seal that covers a leaf: the one of the period that the leaf was received in, since a cut counts exactly what
+ * was received before its period's end. (So it is found by an index, however many seals there are.)
+ */
+export async function coveringSeal(
+  pool: Pick<Pool, 'query'>,
+  tenant: string,
+  leaf: { leafIndex: number; period: number },
+): Promise<SealRow | undefined> {
+  const { rows } = await pool.query<SealRow>(
+    `SELECT ${COLUMNS} FROM ${tenantSchema(tenant)}.seals
+      WHERE period >= $1 AND tree_size > $2 ORDER BY period LIMIT 1`,
+    [leaf.period, leaf.leafIndex],
+  );
+  return rows[0];
+}
+
+/** The levels of the seals of some periods; periods without a seal are not in the answer. */
+export async function sealLevels(
+  pool: Pick<Pool, 'query'>,
+  tenant: string,
+  periods: readonly number[],
+): Promise<Map<number, SealLevel>> {
+  const { rows } = await pool.query<{ period: number; level: SealLevel }>(
+    `SELECT period, level FROM ${tenantSchema(tenant)}.seals WHERE period = ANY ($1::bigint[])`,
+    [periods],
+  );
+  return new Map(rows.map(({ period, level }) => [period, level]));
+}
+
+/** Seals after `after` in order of seq, at most `limit`. */
+export async function listSeals(
+  pool: Pick<Pool, 'query'>,
+  tenant: string,
+  { after, limit }: { after: number; limit: number },
+): Promise<SealRow[]> {
+  const { rows } = await pool.query<SealRow>(
+    `SELECT ${COLUMNS} FROM ${tenantSchema(tenant)}.seals WHERE seq > $1 ORDER BY seq LIMIT $2`,
+    [after, limit],
+  );
+  return rows;
+}
+
+export async function findSeal(pool: Pick<Pool, 'query'>, tenant: string, seq: number): Promise<SealRow | undefined> {
+  const { rows } = await pool.query<SealRow>(`SELECT ${COLUMNS} FROM ${tenantSchema(tenant)}.seals WHERE seq = $1`, [
+    seq,
+  ]);
+  return rows[0];
+}
+
+export function sealView(row: SealRow, { logId }: Pick<LogIdentity, 'logId'>): SealView {
+  return {
+    logId,
+    seq: row.seq,
+    period: row.period,
+    treeSize: row.tree_size,
+    level: row.level,
+    root: hex(row.root),
+    prev: hex(row.prev),
+    sealHash: hex(row.seal_hash),
+    signer: hex(row.signer),
+    epoch: row.epoch,
+    signature: hex(row.signature),
+    checkpoint: row.checkpoint,
+    anchor: anchorOf(row),
+  };
+}
+
+function hex(bytes: Buffer | null): Hex | null {
+  return bytes === null ? null : toHex(bytes);
+}
+
+/** Where the seal stands on chain; null until it does (the table allows all four columns or none). */
+export function anchorOf(row: SealRow): ChainPosition | null {
+  const { tx_hash, block_number, block_hash, log_index } = row;
+  if (tx_hash === null || block_number === null || block_hash === null || log_index === null) return null;
+  return { txHash: toHex(tx_hash), blockNumber: block_number, blockHash: toHex(block_hash), logIndex: log_index };
+}

@@ -1,0 +1,91 @@
+/**
+ * One small connection pool per tenant, each with the tenant's own login: the wall between tenants is the database's,
+ * whatever this process gets wrong (design section 3, wall 2).
+ */
+import type { Pool } from 'pg';
+import { tenantPassword, tenantSchema } from '../../sql/login.ts';
+import { createPool, isUnavailable } from './database.ts';
+import { Problem, unavailable } from './problems.ts';
+
+export interface TenantPoolsOptions {
+  /** The product database; login and password in it are replaced by the tenant's. */
+  databaseUrl: string;
+  tenantLoginSecret: Uint8Array;
+  /** Two batches in flight and some reads. */
+  connectionsPerTenant?: number;
+  /** Times connectionsPerTenant: what this process may take of the server's connections. */
+  maxPools?: number;
+}
+
+/** Whose pool: a higher login version is another password, hence another pool. */
+export interface TenantLogin {
+  tenant: string;
+  loginVersion: number;
+}
+
+export interface TenantPools {
+  /**
+   * Runs `work` with the tenant's pool. The pool stays open at least as long.
+   * @throws Problem overloaded when every pool is in use by another tenant, unavailable when the database is away or busy
+   *   (whether a write was committed is unknown then); whatever else `work` throws
+   */
+  use<T>(login: TenantLogin, work: (pool: Pool) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+interface Entry {
+  pool: Pool;
+  users: number;
+}
+
+export function createTenantPools(options: TenantPoolsOptions): TenantPools {
+  const { databaseUrl, tenantLoginSecret, connectionsPerTenant = 4, maxPools = 20 } = options;
+  // In order of last use. Connections of an idle pool close by themselves; then only this entry is left of it.
+  const entries = new Map<string, Entry>();
+  const closing = new Set<Promise<void>>();
+
+  function end({ pool }: Entry): void {
+    const ended = pool.end().finally(() => closing.delete(ended));
+    closing.add(ended);
+  }
+
+  function evictOne(): void {
+    for (const [key, entry] of entries) {
+      if (entry.users > 0) continue;
+      entries.delete(key);
+      end(entry);
+      return;
+    }
+    throw new Problem('overloaded', 'Every database connection is in use; try again.', { retryAfter: 1 });
+  }
+
+  function open({ tenant, loginVersion }: TenantLogin): Entry {
+    if (entries.size >= maxPools) evictOne();
+    const url = new URL(databaseUrl);
+    url.username = tenantSchema(tenant);
+    url.password = tenantPassword(tenantLoginSecret, tenant, loginVersion);
+    return { pool: createPool({ url: url.href, max: connectionsPerTenant, name: 'kiff-ingest' }), users: 0 };
+  }
+
+  return {
+    async use(login, work) {
+      const key = `${login.tenant}:${login.loginVersion}`;
+      const entry = entries.get(key) ?? open(login);
+      entries.delete(key);
+      entries.set(key, entry);
+      entry.users++;
+      try {
+        return await work(entry.pool);
+      } catch (error) {
+        throw isUnavailable(error) ? unavailable(error) : error;
+      } finally {
+        entry.users--;
+      }
+    },
+    async close() {
+      for (const entry of entries.values()) end(entry);
+      entries.clear();
+      await Promise.all(closing);
+    },
+  };
+}

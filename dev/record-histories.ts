@@ -1,0 +1,36 @@
+/**
+ * Records workflow histories for the replay tests: `node dist/dev/record-histories.js [STATE]` while the local stack runs.
+ * One history of each kind goes to test/histories/. Record again when a workflow gets a step; keep the old ones as
+ * long as workflows of that shape may still run somewhere.
+ */
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
+import { packageRoot } from './root.ts';
+import { readJson, stateDirectory } from './state.ts';
+
+/** File name, and the query that finds the workflow to record (the newest that matches). */
+const RECORDED = {
+  'seal-final': `WorkflowType = 'seal' AND ExecutionStatus = 'Completed' AND Level = 'final'`,
+  'seal-hour': `WorkflowType = 'sealHour' AND ExecutionStatus = 'Completed'`,
+  'anchor-wallet': `WorkflowType = 'anchorWallet'`,
+  'tenant-onboarding': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Completed'`,
+} as const;
+
+const state = stateDirectory(process.argv[2]);
+const dev = readJson(join(state, 'dev.json')) as { temporalAddress: string; temporalNamespace: string };
+const connection = await Connection.connect({ address: dev.temporalAddress });
+const client = new Client({ connection, namespace: dev.temporalNamespace });
+try {
+  for (const [name, query] of Object.entries(RECORDED)) {
+    const found = await client.workflow.list({ query })[Symbol.asyncIterator]().next();
+    if (found.done === true) throw new Error(`no workflow matches ${query}`);
+    const { workflowId, runId } = found.value;
+    const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
+    writeFileSync(join(packageRoot, 'test/histories', `${name}.json`), `${JSON.stringify(historyToJSON(history), null, 1)}\n`);
+    console.log(`${name}: ${workflowId}, ${history.events?.length ?? 0} events`);
+  }
+} finally {
+  await connection.close();
+}

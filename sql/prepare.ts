@@ -1,0 +1,117 @@
+/** Brings the product database and the signing journal to this version: logins, schemas, the deployment's row, tenants. */
+import { randomBytes } from 'node:crypto';
+import pg from 'pg';
+import { migrate, readMigrations } from './migrate.ts';
+import { bootstrapCluster, LOGINS, type Login } from './roles.ts';
+import { migrateTenant } from './tenant.ts';
+
+export const PRODUCT = 'kiff';
+export const JOURNAL = 'kiff_journal';
+
+/** What the logs of a deployment belong to. It is written once and never changes. */
+export interface Deployment {
+  /** Where origins begin, for example `kiff.dev`. */
+  host: string;
+  chainId: number;
+  /** 20 bytes. */
+  contract: Buffer;
+  /** P. */
+  periodSeconds: number;
+}
+
+export interface Preparation {
+  /** Superusers' URLs. The journal's server should be another one, so that one backup can never restore both. */
+  productServer: string;
+  journalServer: string;
+  passwords: Record<Login, string>;
+  /** At least 32 bytes. */
+  tenantSecret: Uint8Array;
+  deployment: Deployment;
+}
+
+/** How many migrations ran, and how many tenants' schemas were looked at. */
+export interface Prepared {
+  ran: number;
+  tenants: number;
+}
+
+const JOURNAL_LOGINS: readonly Login[] = ['kiff_migrate', 'kiff_journal'];
+const PRODUCT_LOGINS = LOGINS.filter((login) => login !== 'kiff_journal');
+
+/**
+ * Safe to repeat, to interrupt and to run twice at once.
+ * @throws MigrationError; Error when the product database belongs to another deployment
+ */
+export async function prepareDatabases(preparation: Preparation): Promise<Prepared> {
+  const { productServer, journalServer, passwords, tenantSecret, deployment } = preparation;
+  const databases = { product: PRODUCT, journal: JOURNAL };
+  if (productServer === journalServer) {
+    await connected(productServer, (client) => bootstrapCluster(client, { ...databases, passwords }));
+  } else {
+    // Each server knows every login, but a login that has no business there gets a password that nobody has.
+    for (const [server, logins] of [
+      [productServer, PRODUCT_LOGINS],
+      [journalServer, JOURNAL_LOGINS],
+    ] as const) {
+      await connected(server, (client) =>
+        bootstrapCluster(client, { ...databases, passwords: onlyFor(logins, passwords) }),
+      );
+    }
+  }
+
+  const journal = await connected(migrateUrl(journalServer, JOURNAL, passwords), (client) =>
+    migrate(client, 'journal', readMigrations('journal'), 'kiff_journal_owner'),
+  );
+  return connected(migrateUrl(productServer, PRODUCT, passwords), async (client) => {
+    const product = await migrate(client, 'product', readMigrations('product'), 'kiff_owner');
+    await client.query('SET ROLE kiff_owner');
+    await recordDeployment(client, deployment);
+    const { rows } = await client.query<{ id: string }>('SELECT id FROM kiff.tenants ORDER BY id');
+    await client.query('RESET ROLE');
+    for (const { id } of rows) await migrateTenant(client, id, tenantSecret);
+    return { ran: journal.length + product.length, tenants: rows.length };
+  });
+}
+
+function onlyFor(logins: readonly Login[], passwords: Record<Login, string>): Record<Login, string> {
+  const entries = LOGINS.map((login) => [
+    login,
+    logins.includes(login) ? passwords[login] : randomBytes(32).toString('hex'),
+  ]);
+  return Object.fromEntries(entries) as Record<Login, string>;
+}
+
+function migrateUrl(server: string, database: string, passwords: Record<Login, string>): string {
+  const url = new URL(server);
+  url.username = 'kiff_migrate';
+  url.password = passwords.kiff_migrate;
+  url.pathname = `/${database}`;
+  return url.href;
+}
+
+async function connected<T>(url: string, use: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url, application_name: 'kiff-migrate' });
+  await client.connect();
+  try {
+    return await use(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** A database of another deployment is not touched: its logs belong to another chain, contract or period. */
+async function recordDeployment(client: pg.Client, deployment: Deployment): Promise<void> {
+  const { host, chainId, contract, periodSeconds } = deployment;
+  const values = [host, chainId, contract, periodSeconds];
+  await client.query(
+    `INSERT INTO kiff.deployment (host, chain_id, contract, period_seconds) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+    values,
+  );
+  const { rowCount } = await client.query(
+    'SELECT FROM kiff.deployment WHERE host = $1 AND chain_id = $2 AND contract = $3 AND period_seconds = $4',
+    values,
+  );
+  if (rowCount !== 1) {
+    throw new Error('the product database belongs to another deployment: another host, chain, contract or period');
+  }
+}

@@ -1,0 +1,122 @@
+/** The ingest API of a test's own: real application, real HTTP, real Postgres; its log lines are kept. */
+import { Writable } from 'node:stream';
+import pino from 'pino';
+import { createApp } from '../../api/ingest/app.ts';
+import type { BatchLimits } from '../../api/ingest/batcher.ts';
+import { createPool } from '../../api/ingest/database.ts';
+import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
+import { startServer } from '../../api/ingest/server.ts';
+import { createTenantPools } from '../../api/ingest/tenant-pools.ts';
+import type { ProductDatabase } from '../product-database.ts';
+
+export interface Answer {
+  status: number;
+  headers: Headers;
+  text: string;
+  /** The parsed body; of NDJSON its lines. */
+  // oxlint-disable-next-line typescript/no-explicit-any -- what a test expects of a body is what it tests
+  json: any;
+}
+
+export interface IngestApi {
+  url: string;
+  promises: PromiseSigner;
+  /** Every log line so far. */
+  logged(): string;
+  /** Lookups of API keys that reached the database. */
+  keyLookups(): number;
+  get(path: string, apiKey?: string): Promise<Answer>;
+  post(apiKey: string | undefined, body: string | Uint8Array, headers?: Record<string, string>): Promise<Answer>;
+  postLines(apiKey: string, body: string | Uint8Array): Promise<Answer>;
+  stop(): Promise<void>;
+}
+
+export interface IngestApiOptions {
+  /** Unix milliseconds. */
+  now?: () => number;
+  batchLimits?: BatchLimits;
+  contract?: `0x${string}`;
+  databaseUrl?: string;
+}
+
+export async function startIngestApi(db: ProductDatabase, options: IngestApiOptions = {}): Promise<IngestApi> {
+  const databaseUrl = options.databaseUrl ?? db.urls.kiff_api;
+  const directory = createPool({ url: databaseUrl, max: 2, name: 'test-ingest' });
+  const pools = createTenantPools({ databaseUrl, tenantLoginSecret: db.tenantLoginSecret });
+  const promises = createPromiseSigner(Buffer.alloc(32, 7));
+  const lines: string[] = [];
+  let keyLookups = 0;
+  const app = createApp({
+    directory: {
+      query: ((...args: Parameters<typeof directory.query>) => {
+        if (String(args[0]).includes('find_api_key')) keyLookups++;
+        return directory.query(...args);
+      }) as typeof directory.query,
+    },
+    pools,
+    promises,
+    registry: { chainId: db.chainId, contract: options.contract ?? db.contract },
+    log: pino(
+      { level: 'trace' },
+      new Writable({
+        write(chunk: Buffer, _encoding, done) {
+          lines.push(chunk.toString());
+          done();
+        },
+      }),
+    ),
+    ...(options.now && { now: options.now }),
+    ...(options.batchLimits && { batchLimits: options.batchLimits }),
+  });
+  const server = await startServer(app, { host: '127.0.0.1', port: 0 });
+
+  const send = async (path: string, init: RequestInit): Promise<Answer> => {
+    const response = await fetch(server.url + path, init);
+    const text = await response.text();
+    const type = response.headers.get('content-type') ?? '';
+    let json: unknown;
+    if (type.startsWith('application/x-ndjson')) {
+      json = text
+        .trimEnd()
+        .split('\n')
+        .map((line) => JSON.parse(line) as unknown);
+    } else if (type.includes('json')) {
+      json = JSON.parse(text);
+    }
+    return { status: response.status, headers: response.headers, text, json };
+  };
+  const bearer = (key: string | undefined): Record<string, string> =>
+    key === undefined ? {} : { authorization: `Bearer ${key}` };
+
+  const post: IngestApi['post'] = (apiKey, body, headers = { 'content-type': 'application/json' }) =>
+    send('/v1/records', {
+      method: 'POST',
+      body: body as NonNullable<RequestInit['body']>,
+      headers: { ...bearer(apiKey), ...headers },
+    });
+  return {
+    url: server.url,
+    promises,
+    logged: () => lines.join(''),
+    keyLookups: () => keyLookups,
+    get: (path, apiKey) => send(path, { headers: bearer(apiKey) }),
+    post,
+    postLines: (apiKey, body) => post(apiKey, body, { 'content-type': 'application/x-ndjson' }),
+    async stop() {
+      await server.drain();
+      await Promise.all([pools.close(), directory.end()]);
+    },
+  };
+}
+
+/** A record as the KIFF framework writes it. */
+export function recordText(id: string, more: Record<string, unknown> = {}): string {
+  return JSON.stringify({
+    id,
+    kind: 'action_executed',
+    entity_id: 'order-1',
+    entity_type: 'order',
+    created_at: '2026-01-02T03:04:05.678901234Z',
+    ...more,
+  });
+}

@@ -1,0 +1,141 @@
+/** The import walls of .oxlintrc.json, tried: every forbidden import is reported, and every allowed one passes. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { packageRoot } from '../../dev/root.ts';
+
+const IMPORTS = 'no-restricted-imports';
+const GLOBALS = 'no-restricted-globals';
+const ENVIRONMENT = 'no-process-env';
+
+/** Folder → what a file in it must not say, and by which rule. */
+const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
+  'api/ingest': [
+    [`import { Client } from '@temporalio/client'; new Client();`, IMPORTS],
+    [`import type { Client } from '@temporalio/client'; export type C = Client;`, IMPORTS],
+    [`export * from '@temporalio/common';`, IMPORTS],
+    [`export const kms = () => import('@aws-sdk/client-kms');`, IMPORTS],
+    [`import { createPublicClient } from 'viem'; createPublicClient();`, IMPORTS],
+    [`import { privateKeyToAccount } from 'viem/accounts'; privateKeyToAccount();`, IMPORTS],
+    [`import { failure } from '../../activities/failures.ts'; failure();`, IMPORTS],
+    [`import type { SealInput } from '../../workflows/seal.ts'; export type S = SealInput;`, IMPORTS],
+    [`import { createKms } from '../../workers/kms.ts'; createKms();`, IMPORTS],
+    [`import { startKms } from '../../dev/kms/server.ts'; startKms();`, IMPORTS],
+    [`export const port = process.env['API_PORT'];`, ENVIRONMENT],
+  ],
+  'workflows': [
+    [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
+    [`import { type Alert, failure } from '../activities/failures.ts'; failure(null as unknown as Alert);`, IMPORTS],
+    [`export { failure } from '../activities/failures.ts';`, IMPORTS],
+    [`import { Client } from '@temporalio/client'; new Client();`, IMPORTS],
+    [`import { Pool } from 'pg'; new Pool();`, IMPORTS],
+    [`import { keccak256 } from 'viem'; keccak256();`, IMPORTS],
+    [`import { randomBytes } from 'node:crypto'; randomBytes();`, IMPORTS],
+    [`import { createKms } from '../workers/kms.ts'; createKms();`, IMPORTS],
+  ],
+  'protocol': [
+    [`import { createHash } from 'node:crypto'; createHash();`, IMPORTS],
+    [`import { Pool } from 'pg'; new Pool();`, IMPORTS],
+    [`import { keccak256 } from 'viem'; keccak256();`, IMPORTS],
+    [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
+    [`export const pid = process.pid;`, GLOBALS],
+    [`export const bytes = Buffer.from('');`, GLOBALS],
+    [`export const answer = () => fetch('https://example.com');`, GLOBALS],
+  ],
+  'activities': [
+    [`import { createKms } from '../workers/kms.ts'; createKms();`, IMPORTS],
+    [`import type { SealInput } from '../workflows/seal.ts'; export type S = SealInput;`, IMPORTS],
+  ],
+  'activities/log': [
+    [`import { hour } from '../../workflows/ids.ts'; hour();`, IMPORTS],
+    [`import { Problem } from '../../api/ingest/problems.ts'; new Problem();`, IMPORTS],
+    [`import { packageRoot } from '../../dev/root.ts'; export const root = packageRoot;`, IMPORTS],
+  ],
+  'cli': [
+    [`import { Problem } from '../api/ingest/problems.ts'; new Problem();`, IMPORTS],
+    [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
+    [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
+  ],
+  'workers/sealing': [[`export const url = process.env['DATABASE_URL'];`, ENVIRONMENT]],
+};
+
+/** What the same folders may say. */
+const ALLOWED: Record<string, string[]> = {
+  'api/ingest': [
+    `import { toHex } from '../../protocol/hex.ts'; import { tenantSchema } from '../../sql/login.ts'; import pg from 'pg'; toHex(tenantSchema(pg));`,
+  ],
+  'workflows': [
+    `import type { LogActivities } from '../activities/log/create.ts'; export type L = LogActivities;`,
+    `import { sleep } from '@temporalio/workflow'; import { toHex } from '../protocol/hex.ts'; import { hour } from './ids.ts'; sleep(toHex(hour()));`,
+  ],
+  'protocol': [
+    `import { sha256 } from '@noble/hashes/sha2.js'; import { z } from 'zod'; import { toHex } from './hex.ts'; toHex(sha256(z));`,
+  ],
+  'activities/log': [
+    `import { keccak256 } from 'viem'; import { toHex } from '../../protocol/hex.ts'; import { failure } from '../failures.ts'; failure(toHex(keccak256()));`,
+  ],
+  'cli': [`import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt();`],
+  'workers/sealing/env.ts': [`export const url = process.env['DATABASE_URL'];`],
+};
+
+interface Finding {
+  filename: string;
+  code: string;
+}
+
+describe('import walls', function () {
+  this.timeout(60_000);
+  let tree: string;
+  /** File, relative to the tree → the names of the rules that it broke. */
+  const broken = new Map<string, string[]>();
+
+  const place = (folder: string, index: number, kind: string): string =>
+    folder.endsWith('.ts') ? folder : `${folder}/${kind}-${index}.ts`;
+
+  before(() => {
+    tree = mkdtempSync(join(tmpdir(), 'kiff-import-walls-'));
+    const { options, ...config } = JSON.parse(readFileSync(join(packageRoot, '.oxlintrc.json'), 'utf8')) as {
+      options: object;
+    };
+    // The walls are about what is written; types would need the tree's dependencies.
+    writeFileSync(join(tree, '.oxlintrc.json'), JSON.stringify({ ...config, options: { ...options, typeAware: false } }));
+    const write = (file: string, source: string): void => {
+      mkdirSync(dirname(join(tree, file)), { recursive: true });
+      writeFileSync(join(tree, file), `${source}\n`);
+    };
+    for (const [folder, cases] of Object.entries(FORBIDDEN)) {
+      for (const [index, [source]] of cases.entries()) write(place(folder, index, 'forbidden'), source);
+    }
+    for (const [folder, sources] of Object.entries(ALLOWED)) {
+      for (const [index, source] of sources.entries()) write(place(folder, index, 'allowed'), source);
+    }
+    const lint = spawnSync(process.execPath, [join(packageRoot, 'node_modules/oxlint/bin/oxlint'), '-f', 'json'], {
+      cwd: tree,
+      encoding: 'utf8',
+    });
+    const { diagnostics } = JSON.parse(lint.stdout) as { diagnostics: Finding[] };
+    for (const { filename, code } of diagnostics) {
+      const rule = /\(([\w-]+)\)$/.exec(code)?.[1] ?? code;
+      broken.set(filename, [...(broken.get(filename) ?? []), rule]);
+    }
+  });
+
+  after(() => rmSync(tree, { recursive: true, force: true }));
+
+  for (const [folder, cases] of Object.entries(FORBIDDEN)) {
+    for (const [index, [source, rule]] of cases.entries()) {
+      it(`${folder}: ${source}`, () => assert.ok(broken.get(place(folder, index, 'forbidden'))?.includes(rule)));
+    }
+  }
+
+  for (const [folder, sources] of Object.entries(ALLOWED)) {
+    for (const [index, source] of sources.entries()) {
+      it(`${folder} may: ${source}`, () => {
+        const rules = broken.get(place(folder, index, 'allowed')) ?? [];
+        assert.deepEqual(rules.filter((rule) => [IMPORTS, GLOBALS, ENVIRONMENT].includes(rule)), []);
+      });
+    }
+  }
+});

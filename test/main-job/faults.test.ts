@@ -1,0 +1,174 @@
+/** Faults that end with the main job: rows F1, F2, F12, F18, F19 and F36 of the fault table. Real kills, real answers. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { ScheduleOverlapPolicy } from '@temporalio/client';
+import { DescribeKeyCommand } from '@aws-sdk/client-kms';
+import { tenantKeyAlias } from '../../activities/kms/keys.ts';
+import { withAdminKms } from '../../dev/kms-client.ts';
+import type { LocalTenant } from '../../dev/tenant.ts';
+import { recoverSigner } from '../../protocol/signature.ts';
+import { sealDigest } from '../../protocol/seal.ts';
+import { toHex } from '../../protocol/hex.ts';
+import { logId } from '../../protocol/logid.ts';
+import { SCHEDULE_ID } from '../../workflows/ids.ts';
+import { auditRecord, post, until, untilLevel } from './client.ts';
+import { localStack, PERIOD_SECONDS, type LocalStack } from './local-stack.ts';
+
+interface StoredSeal {
+  seq: number;
+  period: string;
+  tree_size: string;
+  level: string;
+  root: Buffer;
+  prev: Buffer;
+  signature: Buffer | null;
+}
+
+/** Half of the order of secp256k1: no s above it is canonical. */
+const HALF_N = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
+
+describe('a seal under faults', function () {
+  this.timeout(120_000);
+  let local: LocalStack;
+
+  before(async () => {
+    local = await localStack();
+  });
+
+  afterEach(async () => {
+    await local.kms.clearFaults();
+  });
+
+  const keyId = (tenant: LocalTenant): Promise<string> =>
+    withAdminKms(local.stack.around.kms, async (client) => {
+      const { KeyMetadata } = await client.send(new DescribeKeyCommand({ KeyId: tenantKeyAlias(tenant.id) }));
+      if (KeyMetadata?.KeyId === undefined) throw new Error('the tenant has no key');
+      return KeyMetadata.KeyId;
+    });
+
+  const seals = (tenant: LocalTenant): Promise<StoredSeal[]> =>
+    local.sql<StoredSeal>(
+      `SELECT seq, period, tree_size, level, root, prev, signature FROM kiff_t_${tenant.id}.seals ORDER BY seq`,
+    );
+
+  /** Every period sealed once, without a gap, on chain and in the database alike. */
+  async function assertUnbroken(tenant: LocalTenant): Promise<void> {
+    const events = await local.sealedEvents(tenant);
+    assert.ok(events.length > 0);
+    for (const [index, event] of events.entries()) {
+      assert.equal(event.seq, index + 1, 'each seq stands once, in order');
+      assert.equal(event.period, events[0]!.period + index * PERIOD_SECONDS, 'each period stands once, in order');
+    }
+    const stored = await seals(tenant);
+    for (const event of events) {
+      const row = stored[event.seq - 1]!;
+      assert.deepEqual(
+        [row.seq, Number(row.period), Number(row.tree_size)],
+        [event.seq, event.period, event.treeSize],
+        'the chain has what the database has',
+      );
+    }
+  }
+
+  it('F1: the signer is killed before KMS signed; another takes over, one seal', async () => {
+    const tenant = await local.tenant();
+    const key = await keyId(tenant);
+    await local.kms.inject({ fault: 'delay', ms: 60_000, action: 'Sign', keyId: key, times: 1 });
+    const record = await post(local.stack.apiUrl, tenant, auditRecord());
+    // The fault is used up when the request has come in; the signature is made only after the delay.
+    await until('the signer to ask KMS', async () => ((await local.kms.faults()).length === 0 ? true : undefined));
+    await local.kill('signing');
+    await local.revive('signing');
+    await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
+    await assertUnbroken(tenant);
+  });
+
+  it('F2: the signer is killed after KMS signed and before the result is kept; the same digest is signed again, one seal', async () => {
+    const tenant = await local.tenant();
+    const key = await keyId(tenant);
+    // Signed, and the answer never arrives: whatever the signer does next, it knows nothing of that signature.
+    await local.kms.inject({ fault: 'lose-answer', action: 'Sign', keyId: key });
+    const record = await post(local.stack.apiUrl, tenant, auditRecord());
+    await until('KMS to have signed', async () => ((await local.kms.count({ action: 'Sign', keyId: key })) > 0 ? true : undefined));
+    await local.kill('signing');
+    await local.kms.clearFaults();
+    await local.revive('signing');
+    await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
+    assert.ok((await local.kms.count({ action: 'Sign', keyId: key })) > 1, 'it was signed again');
+    await assertUnbroken(tenant);
+  });
+
+  it('F12: the schedule fires twice and a backfill overlaps; one seal per period', async () => {
+    const tenant = await local.tenant();
+    const record = await post(local.stack.apiUrl, tenant, auditRecord());
+    await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
+    const schedule = local.temporal.schedule.getHandle(SCHEDULE_ID);
+    const end = new Date();
+    const start = new Date(end.getTime() - 6 * PERIOD_SECONDS * 1000);
+    await schedule.backfill([
+      { start, end, overlap: ScheduleOverlapPolicy.ALLOW_ALL },
+      { start, end, overlap: ScheduleOverlapPolicy.ALLOW_ALL },
+    ]);
+    await schedule.trigger(ScheduleOverlapPolicy.ALLOW_ALL);
+    const next = await post(local.stack.apiUrl, tenant, auditRecord());
+    await untilLevel(local.stack.apiUrl, tenant, next.id, 'final');
+    await assertUnbroken(tenant);
+    const periods = (await seals(tenant)).map((seal) => seal.period);
+    assert.equal(new Set(periods).size, periods.length);
+  });
+
+  it('F18: KMS answers with high s; what is stored and submitted is low', async () => {
+    const tenant = await local.tenant();
+    await local.kms.inject({ fault: 's-value', s: 'high', keyId: await keyId(tenant) });
+    const record = await post(local.stack.apiUrl, tenant, auditRecord());
+    await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
+    const { registry } = local.stack;
+    for (const seal of await seals(tenant)) {
+      if (seal.signature === null) continue;
+      assert.ok(BigInt(toHex(seal.signature.subarray(32, 64))) <= HALF_N);
+      const digest = sealDigest(
+        { chainId: local.stack.around.chainId, contract: registry.address },
+        {
+          logId: logId(tenant.genesisSigner, tenant.origin),
+          seq: seal.seq,
+          period: Number(seal.period),
+          treeSize: Number(seal.tree_size),
+          root: toHex(seal.root),
+          prev: toHex(seal.prev),
+        },
+      );
+      assert.equal(recoverSigner(digest, toHex(seal.signature)), tenant.genesisSigner);
+    }
+  });
+
+  it("F19: KMS answers with another key's signature; it never leaves the signer, and an alert says so", async () => {
+    const tenant = await local.tenant();
+    await local.kms.inject({ fault: 'other-key', keyId: await keyId(tenant) });
+    const record = await post(local.stack.apiUrl, tenant, auditRecord());
+    const log = join(local.stack.around.state, 'logs', 'signing.log');
+    await until('the alert', async () =>
+      readFileSync(log, 'utf8').includes(`"alert":"foreign-signature","tenantId":"${tenant.id}"`) ? true : undefined,
+    );
+    assert.ok((await seals(tenant)).every((seal) => seal.signature === null));
+    assert.deepEqual(await local.sealedEvents(tenant), []);
+    // Once KMS answers as it should, everything is made up.
+    await local.kms.clearFaults();
+    await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
+    await assertUnbroken(tenant);
+  });
+
+  it('F36: two sealing and two signing workers at once; one seal, no quarrel', async () => {
+    const others = await Promise.all([local.another('sealing'), local.another('signing')]);
+    try {
+      const tenants = await Promise.all([local.tenant(), local.tenant(), local.tenant()]);
+      const records = await Promise.all(tenants.map((tenant) => post(local.stack.apiUrl, tenant, auditRecord())));
+      await Promise.all(
+        tenants.map((tenant, index) => untilLevel(local.stack.apiUrl, tenant, records[index]!.id, 'final')),
+      );
+      for (const tenant of tenants) await assertUnbroken(tenant);
+    } finally {
+      await Promise.all(others.map((other) => other.stop()));
+    }
+  });
+});

@@ -1,0 +1,110 @@
+/** The whole local stack, as `npm start` brings it up, for tests that break it. One per test run, on parts of its own. */
+import { chmodSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import pg from 'pg';
+import type { PublicClient } from 'viem';
+import { registryAbi } from '../../contracts/registry.ts';
+import { PRODUCT } from '../../dev/databases.ts';
+import { startAnvil } from '../../dev/anvil.ts';
+import { readStackEnv } from '../../dev/env.ts';
+import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
+import { removePostgres } from '../../dev/postgres.ts';
+import { startOwn, type ProcessName } from '../../dev/processes.ts';
+import type { RunningProcess } from '../../dev/process.ts';
+import { startStack, type Stack } from '../../dev/stack.ts';
+import { createTenant, type LocalTenant } from '../../dev/tenant.ts';
+import type { Hex } from '../../protocol/hex.ts';
+import { logId } from '../../protocol/logid.ts';
+import { connectChain } from '../../workers/chain.ts';
+import { lazily } from '../parts.ts';
+
+/** Seconds: long enough to post into, short enough to wait for. */
+export const PERIOD_SECONDS = 4;
+
+export interface LocalStack {
+  stack: Stack;
+  kms: KmsControl;
+  chain: PublicClient;
+  temporal: Client;
+  /** A new tenant, active. */
+  tenant(): Promise<LocalTenant>;
+  /** Runs a statement as superuser in the product database. */
+  sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+  /** Starts one more process of a kind (with a log of its own) beside those that run. */
+  another(name: ProcessName): Promise<RunningProcess>;
+  /** Ends a process as a power cut would. */
+  kill(name: ProcessName): Promise<void>;
+  /** Starts a killed process again. */
+  revive(name: ProcessName): Promise<void>;
+  /** Every `Sealed` event of a tenant's log, in the order of the chain. */
+  sealedEvents(tenant: LocalTenant): Promise<{ seq: number; period: number; treeSize: number; sealHash: Hex }[]>;
+}
+
+export const localStack = lazily('local stack', async (): Promise<LocalStack & { stop(): Promise<void> }> => {
+  const state = await mkdtemp(join(tmpdir(), 'kiff-cloud-stack-'));
+  chmodSync(state, 0o755);
+  const anvil = await startAnvil({ blockTime: 1, logFile: join(state, 'anvil.log') });
+  const env = readStackEnv({
+    KIFF_PERIOD_SECONDS: String(PERIOD_SECONDS),
+    KIFF_HOST: 'kiff.test',
+    BASE_RPC_URL: anvil.rpcUrl,
+  });
+  const stack = await startStack(state, env, new AbortController().signal, () => undefined);
+  const { around, processes } = stack;
+  const chain = await connectChain(around.rpcUrl, around.chainId);
+  const connection = await Connection.connect({ address: around.temporal.address });
+  const url = new URL(around.superuserUrl);
+  url.pathname = `/${PRODUCT}`;
+  const superuser = new pg.Pool({ connectionString: url.href, max: 2 });
+  const extra: RunningProcess[] = [];
+  let count = 0;
+
+  return {
+    stack,
+    chain,
+    kms: connectControl({ url: around.kms.url, token: around.secrets.kmsControl }),
+    temporal: new Client({ connection, namespace: around.temporal.namespace }),
+    tenant: () => createTenant(around, `t${Date.now().toString(36)}${(count++).toString(36)}`),
+    async sql<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []) {
+      return (await superuser.query<Row>(text, values)).rows;
+    },
+    async another(name) {
+      const running = await startOwn(name, { ...around, state: join(state, `another-${name}-${count++}`) });
+      extra.push(running);
+      return running;
+    },
+    async kill(name) {
+      const running = processes.get(name);
+      if (running === undefined) throw new Error(`${name} does not run`);
+      processes.delete(name);
+      process.kill(running.pid, 'SIGKILL');
+      await running.exited;
+    },
+    async revive(name) {
+      processes.set(name, await startOwn(name, around));
+    },
+    async sealedEvents(tenant) {
+      const logs = await chain.getContractEvents({
+        address: stack.registry.address,
+        abi: registryAbi,
+        eventName: 'Sealed',
+        args: { logId: logId(tenant.genesisSigner, tenant.origin) },
+        fromBlock: 0n,
+        strict: true,
+      });
+      return logs.map(({ args: { seq, period, treeSize, sealHash } }) => ({ seq, period: Number(period), treeSize, sealHash }));
+    },
+    async stop() {
+      await connection.close();
+      await superuser.end();
+      await Promise.all(extra.map((running) => running.stop()));
+      await stack.stop();
+      await anvil.stop();
+      await removePostgres(join(state, 'postgres'));
+      await rm(state, { recursive: true });
+    },
+  };
+});

@@ -1,0 +1,231 @@
+/**
+ * A product database (and its journal) of a test's own, made as a deployment makes it: roles, migrations, the deployment's
+ * row, and tenants through the same functions that onboarding uses. Roles belong to the whole cluster, so the shared logins
+ * have fixed passwords, and tenant ids are random: databases of parallel tests do not meet.
+ */
+import { randomBytes, randomInt } from 'node:crypto';
+import pg from 'pg';
+import { createApiKey } from '../api/ingest/api-key.ts';
+import { fromHex, toHex, type Hex } from '../protocol/hex.ts';
+import { logId } from '../protocol/logid.ts';
+import { tenantPassword, tenantSchema } from '../sql/login.ts';
+import { migrate, readMigrations } from '../sql/migrate.ts';
+import { bootstrapCluster, LOGINS, type Login } from '../sql/roles.ts';
+import { migrateTenant } from '../sql/tenant.ts';
+import { postgres } from './parts.ts';
+
+export interface TestTenant {
+  id: string;
+  /** Its login's and its schema's name. */
+  role: string;
+  /** The product database with the tenant's own login. */
+  url: string;
+  origin: string;
+  genesisSigner: Hex;
+  logId: Hex;
+  /** First second of the first period that will be sealed. */
+  firstPeriod: number;
+  /** A key with both scopes. */
+  apiKey: string;
+  keyId: string;
+}
+
+export interface TenantOptions {
+  id?: string;
+  /** The log's first signer; random unless given. */
+  genesisSigner?: Hex;
+  /** False leaves the tenant in onboarding, with a log that is not active. */
+  activate?: boolean;
+  /** Moves the log's beginning into the past, so that there are periods to collect at once. */
+  firstPeriod?: number;
+}
+
+export interface ProductDatabase {
+  /** One URL per login; `kiff_journal`'s is of the journal, all others of the product database. */
+  urls: Record<Login, string>;
+  /** The product database and the journal, as superuser. */
+  superuserUrl: string;
+  journalSuperuserUrl: string;
+  tenantLoginSecret: Buffer;
+  host: string;
+  periodSeconds: number;
+  chainId: number;
+  contract: Hex;
+  createTenant(options?: TenantOptions): Promise<TestTenant>;
+  /** One more API key of a tenant. */
+  createKey(
+    tenant: TestTenant,
+    options?: { scopes?: string[]; expiresAt?: Date },
+  ): Promise<{ id: string; key: string }>;
+  /** Runs one statement as superuser in the product database; bigints come as numbers. */
+  sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
+  /** A connection with a login, closed by `drop`; bigints come as numbers. */
+  connect(url: string): Promise<pg.Client>;
+  /** Closes every connection made here and removes both databases and the tenants' logins. */
+  drop(): Promise<void>;
+}
+
+export interface ProductDatabaseOptions {
+  /** Of a cluster's maintenance database; the test run's own cluster unless given. */
+  superuserUrl?: string;
+  periodSeconds?: number;
+  chainId?: number;
+  contract?: Hex;
+  host?: string;
+}
+
+/** As in production code: indexes and seconds stay far below 2^53. */
+const numbers = {
+  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+    oid === 20 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+};
+
+const PASSWORDS = Object.fromEntries(LOGINS.map((login) => [login, `test-${login}`])) as Record<Login, string>;
+
+export async function createProductDatabase(options: ProductDatabaseOptions = {}): Promise<ProductDatabase> {
+  const clusterUrl = options.superuserUrl ?? (await postgres()).superuserUrl;
+  const { periodSeconds = 3600, chainId = 31_337, contract = toHex(randomBytes(20)), host = 'kiff.test' } = options;
+  const suffix = randomBytes(6).toString('hex');
+  const names = { product: `kiff_test_${suffix}`, journal: `kiff_test_${suffix}_journal` };
+  const tenantLoginSecret = randomBytes(32);
+  const tenants: TestTenant[] = [];
+  const connections: pg.Client[] = [];
+
+  await alone(clusterUrl, (client) => bootstrapCluster(client, { ...names, passwords: PASSWORDS }));
+  const urls = Object.fromEntries(
+    LOGINS.map((login) => {
+      const database = login === 'kiff_journal' ? names.journal : names.product;
+      return [login, withLogin(clusterUrl, database, login, PASSWORDS[login])];
+    }),
+  ) as Record<Login, string>;
+
+  const connect = async (url: string): Promise<pg.Client> => {
+    const client = new pg.Client({ connectionString: url, types: numbers });
+    // A connection that a test has the server end must not end the test run.
+    client.on('error', () => undefined);
+    await client.connect();
+    connections.push(client);
+    return client;
+  };
+
+  const migration = await connect(urls.kiff_migrate);
+  await migrate(migration, 'product', readMigrations('product'), 'kiff_owner');
+  const journal = await connect(withDatabase(urls.kiff_migrate, names.journal));
+  await migrate(journal, 'journal', readMigrations('journal'), 'kiff_journal_owner');
+  await journal.end();
+
+  const superuserUrl = withDatabase(clusterUrl, names.product);
+  const superuser = await connect(superuserUrl);
+  const sealing = await connect(urls.kiff_sealing);
+  const sql = async <Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> =>
+    (await superuser.query<Row>(text, values)).rows;
+  await sql('INSERT INTO kiff.deployment (host, chain_id, contract, period_seconds) VALUES ($1, $2, $3, $4)', [
+    host,
+    chainId,
+    fromHex(contract),
+    periodSeconds,
+  ]);
+
+  const createKey: ProductDatabase['createKey'] = async (tenant, { scopes = ['ingest', 'read'], expiresAt } = {}) => {
+    const { id, key, hash } = createApiKey(tenant.id);
+    await sql('INSERT INTO kiff.api_keys (id, tenant, hash, scopes, expires_at) VALUES ($1, $2, $3, $4, $5)', [
+      id,
+      tenant.id,
+      hash,
+      scopes,
+      expiresAt ?? null,
+    ]);
+    return { id, key };
+  };
+
+  // One after the other: they share the migration job's connection.
+  let queue: Promise<unknown> = Promise.resolve();
+  const createTenant = async (tenantOptions: TenantOptions = {}): Promise<TestTenant> => {
+    const { id = randomTenantId(), genesisSigner = toHex(randomBytes(20)), activate = true } = tenantOptions;
+    await migrateTenant(migration, id, tenantLoginSecret);
+    const origin = `${host}/t/${id}`;
+    const tenant: TestTenant = {
+      id,
+      role: tenantSchema(id),
+      url: withLogin(clusterUrl, names.product, tenantSchema(id), tenantPassword(tenantLoginSecret, id, 1)),
+      origin,
+      genesisSigner,
+      logId: logId(genesisSigner, origin),
+      firstPeriod: 0,
+      apiKey: '',
+      keyId: '',
+    };
+    tenants.push(tenant);
+    await sealing.query('SELECT kiff.open_log($1, $2, $3, $4)', [
+      id,
+      origin,
+      Buffer.from(fromHex(genesisSigner)),
+      Buffer.from(fromHex(tenant.logId)),
+    ]);
+    if (activate) {
+      const { rows } = await sealing.query<{ period: number }>('SELECT kiff.activate_tenant($1) AS period', [id]);
+      tenant.firstPeriod = tenantOptions.firstPeriod ?? rows[0]!.period;
+      await sql('UPDATE kiff.logs SET first_period = $2 WHERE tenant = $1', [id, tenant.firstPeriod]);
+    }
+    const { id: keyId, key } = await createKey(tenant);
+    return Object.assign(tenant, { apiKey: key, keyId });
+  };
+
+  return {
+    urls,
+    superuserUrl,
+    journalSuperuserUrl: withDatabase(clusterUrl, names.journal),
+    tenantLoginSecret,
+    host,
+    periodSeconds,
+    chainId,
+    contract,
+    createTenant: (tenantOptions) => {
+      const created = queue.then(() => createTenant(tenantOptions));
+      queue = created.catch(() => undefined);
+      return created;
+    },
+    createKey,
+    sql,
+    connect,
+    async drop() {
+      await Promise.all(connections.map((client) => client.end()));
+      await alone(clusterUrl, async (client) => {
+        for (const name of [names.product, names.journal]) {
+          await client.query(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
+        }
+        for (const { role } of tenants) await client.query(`DROP ROLE IF EXISTS ${pg.escapeIdentifier(role)}`);
+      });
+    },
+  };
+}
+
+/** `t` and 11 random letters and digits. */
+export function randomTenantId(): string {
+  return `t${Array.from({ length: 11 }, () => randomInt(36).toString(36)).join('')}`;
+}
+
+/** Roles and databases are the whole cluster's; two test processes that alter one at once would fail. */
+async function alone(clusterUrl: string, work: (client: pg.Client) => Promise<void>): Promise<void> {
+  const client = new pg.Client(clusterUrl);
+  await client.connect();
+  try {
+    await client.query(`SELECT pg_advisory_lock(hashtextextended('kiff test cluster', 0))`);
+    await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+function withDatabase(url: string, database: string): string {
+  const changed = new URL(url);
+  changed.pathname = `/${database}`;
+  return changed.href;
+}
+
+function withLogin(url: string, database: string, user: string, password: string): string {
+  const changed = new URL(withDatabase(url, database));
+  changed.username = user;
+  changed.password = encodeURIComponent(password);
+  return changed.href;
+}

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { ApplicationFailure } from '@temporalio/common';
+import pg from 'pg';
+import { pino } from 'pino';
+import { failure } from '../../activities/failures.ts';
+import { fixedFailures } from '../../workers/fixed-failures.ts';
+
+const SECRET = 'the customer is Ada Lovelace';
+
+/** Runs an activity that throws `error` behind the interceptor, as a worker would. */
+async function thrown(error: unknown): Promise<ApplicationFailure> {
+  const environment = new MockActivityEnvironment({}, { interceptors: [fixedFailures(pino({ level: 'silent' }))] });
+  try {
+    await environment.run(() => Promise.reject(error as Error));
+  } catch (caught) {
+    assert.ok(caught instanceof ApplicationFailure);
+    return caught;
+  }
+  throw new assert.AssertionError({ message: 'nothing was thrown' });
+}
+
+/** Everything of an error that would travel into a history. */
+const everything = (error: Error): string => `${error.message}\n${error.stack}\n${JSON.stringify(error)}\n${String(error.cause)}`;
+
+describe('failures on their way into a history', () => {
+  it('lose what a driver says of a row', async () => {
+    const error = new pg.DatabaseError(`duplicate key: ${SECRET}`, 10, 'error');
+    error.code = '23505';
+    error.detail = `Key (id)=(${SECRET}) already exists.`;
+    const caught = await thrown(error);
+    assert.equal(caught.type, 'unexpected');
+    assert.ok(!everything(caught).includes(SECRET));
+  });
+
+  it('lose the text of any other error', async () => {
+    const caught = await thrown(new TypeError(SECRET, { cause: new Error(SECRET) }));
+    assert.equal(caught.type, 'unexpected');
+    assert.ok(!everything(caught).includes(SECRET));
+  });
+
+  it('are named after our own SQLSTATEs', async () => {
+    const error = new pg.DatabaseError('the period is not over', 10, 'error');
+    error.code = 'KF004';
+    assert.equal((await thrown(error)).type, 'period-not-over');
+  });
+
+  it('keep our own kind, text and details', async () => {
+    const caught = await thrown(failure('record-altered', { index: 7 }));
+    assert.equal(caught.type, 'record-altered');
+    assert.equal(caught.nonRetryable, true);
+    assert.deepEqual(caught.details, [{ index: 7 }]);
+  });
+
+  it('control: without the interceptor the text would travel', async () => {
+    const environment = new MockActivityEnvironment();
+    await assert.rejects(environment.run(() => Promise.reject(new Error(SECRET))), { message: SECRET });
+  });
+});
