@@ -3,7 +3,7 @@
 FROM node:20.20-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci
+RUN npm ci --ignore-scripts
 COPY . .
 RUN npm run build
 
@@ -19,7 +19,7 @@ FROM node:20.20-slim AS production
 ENV NODE_ENV=production
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-RUN npm ci --omit=dev && npm cache clean --force
+RUN npm ci --omit=dev --ignore-scripts && npm cache clean --force
 COPY sql ./sql
 COPY contracts/artifacts ./contracts/artifacts
 COPY --from=shipped /app/dist ./dist

@@ -48,7 +48,10 @@ export function databaseFailure(error: unknown): Error | undefined {
     if (/^(08|53|57|40|25006|55P03|58)/.test(error.code ?? '')) return failure('database-unavailable');
     return undefined;
   }
-  if (error instanceof Error && /ECONN|EPIPE|ETIMEDOUT|terminated|timeout exceeded|Connection ended/i.test(`${error.message} ${codeOf(error)}`)) {
+  if (
+    error instanceof Error &&
+    /ECONN|EPIPE|ETIMEDOUT|terminated|timeout exceeded|Connection ended/i.test(`${error.message} ${codeOf(error)}`)
+  ) {
     return failure('database-unavailable');
   }
   return undefined;

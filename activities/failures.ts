@@ -22,24 +22,39 @@ const KINDS = {
   'log-unregistered': { text: 'The contract does not know this log yet; the anchoring worker registers it.' },
   'wallet-held': { text: 'Another run holds the relayer wallet; this one waits until its lease runs out.' },
   'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
-  'unexpected': { text: 'An unexpected error; the worker log of this moment has it.' },
+  unexpected: { text: 'An unexpected error; the worker log of this moment has it.' },
   // Wants a person, and goes on by itself once the cause is gone.
   'kms-refused': { text: 'KMS refused: key disabled, pending deletion, or access denied; ingest is not affected.' },
   'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
   'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },
   // Facts that no retry changes: the log is refused until a person has looked.
-  'record-missing': { text: 'A stored record is missing: the index is in the details. Nothing was signed.', final: true },
-  'record-altered': { text: 'A stored record does not hash to its leaf: the index is in the details. Nothing was signed.', final: true },
-  'tile-altered': { text: 'Stored tiles do not give the root that was sealed before. Nothing was signed.', final: true },
+  'record-missing': {
+    text: 'A stored record is missing: the index is in the details. Nothing was signed.',
+    final: true,
+  },
+  'record-altered': {
+    text: 'A stored record does not hash to its leaf: the index is in the details. Nothing was signed.',
+    final: true,
+  },
+  'tile-altered': {
+    text: 'Stored tiles do not give the root that was sealed before. Nothing was signed.',
+    final: true,
+  },
   'root-conflict': { text: 'Another root stands for this seal already. Nothing was signed.', final: true },
-  'statement-conflict': { text: 'The journal holds another statement for this seq; this one is refused for good.', final: true },
+  'statement-conflict': {
+    text: 'The journal holds another statement for this seq; this one is refused for good.',
+    final: true,
+  },
   'not-an-extension': { text: "The tree does not extend the journal's last one; refused.", final: true },
   'chain-ahead': { text: 'The chain is ahead of the journal: this looks like an old backup; refused.', final: true },
   'chain-differs': { text: 'The chain holds another seal or signer than the journal; refused.', final: true },
   'log-not-active': { text: 'The tenant has no active log.', final: true },
   'log-identity-conflict': { text: 'The tenant already has a log of another identity.', final: true },
   'seal-unknown': { text: 'There is no such seal to sign.', final: true },
-  'foreign-nonce': { text: "The relayer's nonce was used by a transaction that is not ours; the wallet stops.", final: true },
+  'foreign-nonce': {
+    text: "The relayer's nonce was used by a transaction that is not ours; the wallet stops.",
+    final: true,
+  },
 } as const satisfies Record<string, Kind>;
 
 export type FailureType = keyof typeof KINDS;

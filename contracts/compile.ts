@@ -18,7 +18,7 @@ export const compilerSettings = {
 export type ImmutableReferences = Record<string, readonly { start: number; length: number }[]>;
 
 /** One compiled contract; bytecodes are 0x-hex. */
-export interface CompiledContract {
+interface CompiledContract {
   abi: Abi;
   bytecode: Hex;
   deployedBytecode: Hex;
@@ -37,7 +37,7 @@ export interface Compilation {
   ast(source: string): unknown;
 }
 
-export interface StandardInput {
+interface StandardInput {
   language: 'Solidity';
   sources: Record<string, { content: string }>;
   settings: typeof compilerSettings & { outputSelection: Record<string, Record<string, string[]>> };
@@ -69,7 +69,10 @@ interface Compiler {
  * @param edit changes a source before it is compiled: tests make contracts that lack one rule
  * @throws Error with the compiler's own messages on any error or warning
  */
-export function compile(units: readonly string[], edit = (_unit: string, source: string): string => source): Compilation {
+export function compile(
+  units: readonly string[],
+  edit = (_unit: string, source: string): string => source,
+): Compilation {
   const solc = createRequire(import.meta.url)('solc') as Compiler;
   const sources: StandardInput['sources'] = {};
   for (const unit of units) sources[unit] = { content: edit(unit, readSource(unit)) };

@@ -80,23 +80,37 @@ export async function deployRegistry(options: DeployOptions): Promise<DeployedRe
   if (served !== chainId) throw new Error(`${new URL(rpcUrl).host} serves chain ${served}, not ${chainId}`);
 
   const address = registryAddress(periodSeconds, coolingOffSeconds);
-  const standing = await client.getCode({ address });
-  if (standing !== undefined) {
-    return { address, codeHash: keccak256(standing), fromBlock: await firstBlock(client, address), periodSeconds };
-  }
-
+  const before = await findRegistry(client, address, periodSeconds);
+  if (before !== null) return before;
   if ((await client.getCode({ address: create2Proxy })) === undefined) {
     throw new Error(`chain ${chainId} has no CREATE2 proxy at ${create2Proxy}`);
   }
+
   const wallet = createWalletClient({ account, chain, transport: http() });
   const data = concatHex([salt, initCode(periodSeconds, coolingOffSeconds)]);
-  const hash = await wallet.sendTransaction({ to: create2Proxy, data });
-  const { blockNumber, status } = await client.waitForTransactionReceipt({ hash });
-  const code = await client.getCode({ address, blockNumber });
-  if (code === undefined) throw new Error(`deployment ${hash} left no code at ${address} (${status})`);
-  // Reverted and yet there: somebody else's deployment came in between, perhaps in an earlier block.
-  const fromBlock = status === 'success' ? Number(blockNumber) : await firstBlock(client, address);
-  return { address, codeHash: keccak256(code), fromBlock, periodSeconds };
+  try {
+    const hash = await wallet.sendTransaction({ to: create2Proxy, data });
+    const { blockNumber, status } = await client.waitForTransactionReceipt({ hash });
+    const code = await client.getCode({ address, blockNumber });
+    if (status !== 'success' || code === undefined)
+      throw new Error(`deployment ${hash} left no new code at ${address}`);
+    return { address, codeHash: keccak256(code), fromBlock: Number(blockNumber), periodSeconds };
+  } catch (error) {
+    // The proxy refuses to create what exists: somebody else's deployment may have come in between.
+    const meanwhile = await findRegistry(client, address, periodSeconds);
+    if (meanwhile !== null) return meanwhile;
+    throw error;
+  }
+}
+
+async function findRegistry(
+  client: PublicClient,
+  address: Hex,
+  periodSeconds: number,
+): Promise<DeployedRegistry | null> {
+  const code = await client.getCode({ address });
+  if (code === undefined) return null;
+  return { address, codeHash: keccak256(code), fromBlock: await firstBlock(client, address), periodSeconds };
 }
 
 function initCode(periodSeconds: number, coolingOffSeconds: number): Hex {
@@ -116,7 +130,6 @@ async function firstBlock(client: PublicClient, address: Hex): Promise<number> {
   let withCode = Number(await client.getBlockNumber());
   while (withCode - without > 1) {
     const middle = Math.floor((without + withCode) / 2);
-    // oxlint-disable-next-line no-await-in-loop -- every step depends on the one before
     const code = await client.getCode({ address, blockNumber: BigInt(middle) });
     if (code === undefined) without = middle;
     else withCode = middle;

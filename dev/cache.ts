@@ -1,4 +1,14 @@
-import { accessSync, constants, linkSync, lstatSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  linkSync,
+  lstatSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -58,6 +68,10 @@ export async function withLock<T>(
       }
     }
     try {
+      for (const left of readdirSync(directory)) {
+        const pid = Number(/^lock\.(\d+)$/.exec(left)?.[1] ?? process.pid);
+        if (processBirth(pid) === undefined) rmSync(join(directory, left), { force: true }); // killed while it waited
+      }
       return await work();
     } finally {
       rmSync(lock, { force: true });

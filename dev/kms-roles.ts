@@ -33,12 +33,12 @@ const ALLOW: Partial<Record<keyof typeof ACCESS_KEYS, string[]>> = {
   ],
 };
 
-export function localPrincipals(secrets: Secrets): Principals {
+export function localPrincipals(secrets: Secrets['kms']): Principals {
   const roles = Object.keys(ACCESS_KEYS) as (keyof typeof ACCESS_KEYS)[];
   return Object.fromEntries(
     roles.map((role) => [
       ACCESS_KEYS[role],
-      { arn: LOCAL_ROLES[role], secretAccessKey: secrets.kms[role], ...(ALLOW[role] ? { allow: ALLOW[role] } : {}) },
+      { arn: LOCAL_ROLES[role], secretAccessKey: secrets[role], ...(ALLOW[role] ? { allow: ALLOW[role] } : {}) },
     ]),
   );
 }

@@ -26,7 +26,7 @@ for (const [name, version] of Object.entries(anvil.optionalDependencies)) {
 }
 
 // npm sorts by locale, not by code unit; the same order keeps its next rewrite free of noise.
-lock.packages = Object.fromEntries(Object.entries(lock.packages).sort(([a], [b]) => a.localeCompare(b, 'en')));
+lock.packages = Object.fromEntries(Object.entries(lock.packages).toSorted(([a], [b]) => a.localeCompare(b, 'en')));
 const completed = `${JSON.stringify(lock, null, 2)}\n`;
 if (completed !== text) writeFileSync(path, completed);
 process.stdout.write(

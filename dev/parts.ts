@@ -105,7 +105,7 @@ export async function kmsPart(state: string, env: StackEnv, secrets: Secrets): P
     entry: join(packageRoot, 'dist/dev/kms/main.js'),
     env: {
       KMS_STATE_FILE: join(state, 'kms.json'),
-      KMS_PRINCIPALS: JSON.stringify(localPrincipals(secrets)),
+      KMS_PRINCIPALS: JSON.stringify(localPrincipals(secrets.kms)),
       KMS_PORT: String(port),
       KMS_CONTROL_TOKEN: secrets.kmsControl,
     },

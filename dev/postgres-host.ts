@@ -27,8 +27,7 @@ export interface Binaries {
 /** @throws as root, when there is no account `postgres` and none can be made */
 export function serverAccount(): Account | undefined {
   if (process.getuid?.() !== 0) return undefined;
-  const id = (flag: string): string => spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout.trim();
-  if (id('-u') === '') {
+  if (postgresId('-u') === '') {
     const made = spawnSync(
       'useradd',
       ['--system', '--user-group', '--no-create-home', '--shell', '/bin/sh', 'postgres'],
@@ -43,7 +42,11 @@ export function serverAccount(): Account | undefined {
       );
     }
   }
-  return { uid: Number(id('-u')), gid: Number(id('-g')) };
+  return { uid: Number(postgresId('-u')), gid: Number(postgresId('-g')) };
+}
+
+function postgresId(flag: string): string {
+  return spawnSync('id', [flag, 'postgres'], { encoding: 'utf8' }).stdout.trim();
 }
 
 /** The binaries that npm installed, copied to where the account reaches them if it does not. */

@@ -204,9 +204,12 @@ function runLastResorts(): void {
 function endLiveProcesses(): void {
   for (const pid of live) signalGroup(pid, 'SIGTERM');
   const sleeper = new Int32Array(new SharedArrayBuffer(4));
-  const runs = (): boolean => [...live].some((pid) => processBirth(pid) !== undefined);
-  for (const end = performance.now() + 3_000; runs() && performance.now() < end;) Atomics.wait(sleeper, 0, 0, 20);
+  for (const end = performance.now() + 3_000; anyLives() && performance.now() < end;) Atomics.wait(sleeper, 0, 0, 20);
   for (const pid of live) signalGroup(pid, 'SIGKILL');
+}
+
+function anyLives(): boolean {
+  return [...live].some((pid) => processBirth(pid) !== undefined);
 }
 
 function signalGroup(leader: number, signal: NodeJS.Signals): void {

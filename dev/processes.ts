@@ -1,7 +1,8 @@
 /** Our own processes: each gets its own credentials in its environment, and nothing else. */
 import { join } from 'node:path';
 import type { Hex } from '../protocol/hex.ts';
-import { JOURNAL, loginUrl, PRODUCT } from './databases.ts';
+import { JOURNAL, PRODUCT } from '../sql/prepare.ts';
+import { loginUrl } from './databases.ts';
 import type { StackEnv } from './env.ts';
 import type { KmsAccess, TemporalAccess } from './parts.ts';
 import { startProcess, type RunningProcess } from './process.ts';

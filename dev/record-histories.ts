@@ -28,7 +28,10 @@ try {
     if (found.done === true) throw new Error(`no workflow matches ${query}`);
     const { workflowId, runId } = found.value;
     const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
-    writeFileSync(join(packageRoot, 'test/histories', `${name}.json`), `${JSON.stringify(historyToJSON(history), null, 1)}\n`);
+    writeFileSync(
+      join(packageRoot, 'test/histories', `${name}.json`),
+      `${JSON.stringify(historyToJSON(history), null, 1)}\n`,
+    );
     console.log(`${name}: ${workflowId}, ${history.events?.length ?? 0} events`);
   }
 } finally {

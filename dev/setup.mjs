@@ -76,7 +76,7 @@ function isInstalled() {
 
 async function build() {
   const marker = 'dist/.kiff-cloud';
-  const files = [...manifests, ...settings, ...sources.flatMap(filesBelow)].sort();
+  const files = [...manifests, ...settings, ...sources.flatMap(filesBelow).toSorted(byName)];
   const now = digest(files.flatMap((file) => [file, readFileSync(file)]));
   if (read(marker) === now) return;
   await npm('build', 'compiling', ['run', '--silent', 'build']);
@@ -87,6 +87,10 @@ function filesBelow(folder) {
   if (!existsSync(folder)) return [];
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true });
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath ?? entry.path, entry.name));
+}
+
+function byName(a, b) {
+  return a < b ? -1 : 1;
 }
 
 /** Each part with its length before it, so that no two lists run together alike. */

@@ -6,7 +6,7 @@ import { keyAddress, RELAYER_ALIAS } from '../activities/kms/keys.ts';
 import { readPeriodSeconds } from '../activities/chain/registry.ts';
 import { deployRegistry, type DeployedRegistry } from '../contracts/deploy.ts';
 import { connectChain } from '../workers/chain.ts';
-import { prepareDatabases } from './databases.ts';
+import { prepareLocalDatabases } from './databases.ts';
 import type { StackEnv } from './env.ts';
 import { withAdminKms } from './kms-client.ts';
 import { basePart, bringUp, kmsPart, postgresPart, temporalPart, type KmsAccess, type Running } from './parts.ts';
@@ -96,7 +96,7 @@ export async function startStack(
     await bringUp(
       'migrations',
       'running',
-      () => prepareDatabases(superuserUrl, secrets, deployment),
+      () => prepareLocalDatabases(superuserUrl, secrets, deployment),
       (ran) => (ran === 0 ? 'nothing to do' : `${ran} ran`),
       write,
     );

@@ -12,11 +12,11 @@ import { ed25519PublicKey, OPERATOR_ALIAS } from '../activities/kms/keys.ts';
 import { toHex, type Hex } from '../protocol/hex.ts';
 import { sealId } from '../workflows/ids.ts';
 import { downloadReceipt, postRecords, untilFinal, verifyWithCli, type Receipt } from './demo.ts';
-import { readStackEnv } from './env.ts';
+import { readStackEnv, type StackEnv } from './env.ts';
 import { withAdminKms } from './kms-client.ts';
 import { bringUp } from './parts.ts';
 import { startStack, type Stack } from './stack.ts';
-import { clearState, readJson, stateDirectory, writeJson } from './state.ts';
+import { claimState, clearState, readJson, stateDirectory, writeJson } from './state.ts';
 import { createTenant, periodsBehind, type LocalTenant } from './tenant.ts';
 
 const DEMO = 'demo';
@@ -24,22 +24,30 @@ const say = (line = ''): void => void process.stdout.write(`${line}\n`);
 
 const abort = new AbortController();
 // A terminal's Ctrl-C arrives twice (from the terminal and from npm): the second one changes nothing.
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => abort.abort());
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort());
 
 async function main(): Promise<void> {
   const { once, fresh } = parseArgs({ options: { once: { type: 'boolean' }, fresh: { type: 'boolean' } } }).values;
   const began = performance.now();
   const env = readStackEnv();
   const state = stateDirectory(env.KIFF_STATE_DIR);
-  if (fresh === true) await clearState(state);
+  const giveUp = claimState(state);
+  try {
+    if (fresh === true) await clearState(state);
+    await run(state, env, began, once === true);
+  } finally {
+    giveUp();
+  }
+}
 
+async function run(state: string, env: StackEnv, began: number, once: boolean): Promise<void> {
   say(`KIFF Cloud, local stack. A period is ${env.KIFF_PERIOD_SECONDS} s here (3600 s in production). State: ${state}`);
   const stack = await startStack(state, env, abort.signal);
   try {
     const ended = stack.lost.then((name) => {
       if (!abort.signal.aborted) throw new Error(`${name} ended by itself; see ${join(state, 'logs')}`);
     });
-    await Promise.race([ended, job(stack, state, began, once === true)]);
+    await Promise.race([ended, job(stack, state, began, once)]);
   } finally {
     say(abort.signal.aborted ? '\nStopping.' : 'Stopping.');
     await stack.stop();

@@ -1,7 +1,18 @@
 /** The local stack's state folder: everything that a second start continues from. */
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join, resolve } from 'node:path';
 import { removePostgres } from './postgres.ts';
+import { stopLeftover } from './process.ts';
+import { processBirth } from './process-identity.ts';
 import { packageRoot } from './root.ts';
 
 /** `.kiff` in the checkout unless told otherwise. */
@@ -16,14 +27,37 @@ export function openState(directory: string): void {
   for (const name of ['logs', 'demo']) mkdirSync(join(directory, name), { recursive: true });
 }
 
-/** Throws everything away. */
+/** Throws everything away, and first ends what an interrupted run left running on it. */
 export async function clearState(directory: string): Promise<void> {
   if (!existsSync(directory)) return;
   if (!existsSync(join(directory, 'secrets.json'))) {
     throw new Error(`${directory} does not look like a state folder of this project; it is left as it is`);
   }
+  for (const name of readdirSync(directory)) {
+    if (name.endsWith('.pid') && name !== OWN_PID) await stopLeftover(join(directory, name));
+  }
   await removePostgres(join(directory, 'postgres')); // its cluster may lie elsewhere
-  rmSync(directory, { recursive: true });
+  for (const name of readdirSync(directory)) {
+    if (name !== OWN_PID) rmSync(join(directory, name), { recursive: true });
+  }
+}
+
+const OWN_PID = 'start.pid';
+
+/**
+ * Makes this process the folder's only one: two stacks on one state would end each other's parts.
+ * @returns gives the folder up
+ * @throws when another one holds it
+ */
+export function claimState(directory: string): () => void {
+  mkdirSync(directory, { recursive: true });
+  const file = join(directory, OWN_PID);
+  const holder = readJson(file) as { pid: number; birth: string } | undefined;
+  if (holder !== undefined && processBirth(holder.pid) === holder.birth) {
+    throw new Error(`process ${holder.pid} runs on ${directory} already`);
+  }
+  writeJson(file, { pid: process.pid, birth: processBirth(process.pid) });
+  return () => rmSync(file, { force: true });
 }
 
 /** Writes a JSON file with mode 0600, whole or not at all. */

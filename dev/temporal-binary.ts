@@ -26,11 +26,11 @@ const commandPackage = 'github.com/temporalio/cli/cmd/temporal';
 
 /** What the SDK's own download may take; where downloads are closed it usually fails at once. */
 const downloadLimitMs = 180_000;
-const buildLimitMs = 30 * 60_000;
+const buildLimitMs = 60 * 60_000;
 
 export interface TemporalBinaryOptions {
   /** Told what is being done, whenever that changes. */
-  onProgress(doing: string): void;
+  onProgress: (doing: string) => void;
 }
 
 /**
@@ -162,7 +162,7 @@ interface RunOptions {
   directory: string;
   limitMs: number;
   env?: Record<string, string>;
-  onLog?(log: string): void;
+  onLog?: (log: string) => void;
 }
 
 /** Runs a program to its end, with this process's environment and `env`. */
@@ -196,6 +196,10 @@ function onPath(name: string, versionArg?: string): string | undefined {
 
 /** Whether it is an executable file that says its version: a shim without its program, or a cut-off file, does not. */
 function runs(path: string, versionArg = '--version'): boolean {
-  if (statSync(path, { throwIfNoEntry: false })?.isFile() !== true) return false;
+  try {
+    if (!statSync(path).isFile()) return false;
+  } catch {
+    return false; // it is not there, or PATH names a directory that is closed to us
+  }
   return spawnSync(path, [versionArg], { stdio: 'ignore', timeout: 20_000 }).status === 0;
 }

@@ -121,7 +121,7 @@ export async function registerSearchAttributes(
   const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
   const missing: Record<string, number> = {};
   for (const [name, type] of Object.entries(searchAttributes)) {
-    const standing = customAttributes[name];
+    const standing: number | undefined = customAttributes[name];
     if (standing === undefined) missing[name] = indexedValueTypes[type];
     else if (standing !== indexedValueTypes[type])
       throw new TypeMismatch(`search attribute ${name} is not of type ${type}`);

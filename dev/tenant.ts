@@ -2,10 +2,11 @@
 import { Client, Connection, WorkflowIdReusePolicy, WorkflowExecutionAlreadyStartedError } from '@temporalio/client';
 import { createApiKey } from '../api/ingest/api-key.ts';
 import { toHex, type Hex } from '../protocol/hex.ts';
+import { PRODUCT } from '../sql/prepare.ts';
 import { migrateTenant } from '../sql/tenant.ts';
 import { onboardingId, SEALING_QUEUE } from '../workflows/ids.ts';
 import type { tenantOnboarding } from '../workflows/tenantOnboarding.ts';
-import { asOwner, loginUrl, PRODUCT, tenantSecret, withClient } from './databases.ts';
+import { asOwner, loginUrl, tenantSecret, withClient } from './databases.ts';
 import type { Surroundings } from './processes.ts';
 
 export interface LocalTenant {

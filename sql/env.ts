@@ -6,7 +6,10 @@ import type { Preparation } from './prepare.ts';
 const url = z.string().regex(/^postgres(ql)?:\/\/\S+$/, 'must be a postgres:// URL');
 /** Passwords also stand in the URLs that the processes are given, so they need no escaping there. */
 const password = z.string().regex(/^[\w-]{16,}$/, 'must be 16 or more of A-Z a-z 0-9 _ -');
-const positive = z.string().regex(/^[1-9]\d{0,14}$/, 'must be a whole number above zero').transform(Number);
+const positive = z
+  .string()
+  .regex(/^[1-9]\d{0,14}$/, 'must be a whole number above zero')
+  .transform(Number);
 
 const passwordName = (login: Login): string => `${login.toUpperCase()}_PASSWORD`;
 

@@ -47,50 +47,71 @@ export async function migrate(
   owner: 'kiff_owner' | 'kiff_journal_owner',
   render: (sql: string) => string = (sql) => sql,
 ): Promise<number[]> {
-  await client.query(`SET ROLE ${owner}`);
+  return alone(client, async () => {
+    await client.query(`SET ROLE ${owner}`);
+    try {
+      return await runPending(client, scope, migrations, render);
+    } finally {
+      await client.query('RESET ROLE');
+    }
+  });
+}
+
+/**
+ * Two migration jobs at once wait for each other here; the second finds nothing left to do. May be nested. Only the
+ * migration job takes advisory locks.
+ */
+export async function alone<T>(client: Client, work: () => Promise<T>): Promise<T> {
+  const lock = `pg_catalog.hashtextextended('kiff.migrate', 0)`;
+  await client.query(`SELECT pg_catalog.pg_advisory_lock(${lock})`);
   try {
-    // Two jobs at once wait for each other here; the second finds nothing left to do. Only the migration job takes
-    // advisory locks.
-    await client.query(`SELECT pg_catalog.pg_advisory_lock(pg_catalog.hashtextextended('kiff.migrate', 0))`);
-    await client.query(`
+    return await work();
+  } finally {
+    await client.query(`SELECT pg_catalog.pg_advisory_unlock(${lock})`);
+  }
+}
+
+async function runPending(
+  client: Client,
+  scope: string,
+  migrations: Migration[],
+  render: (sql: string) => string,
+): Promise<number[]> {
+  await client.query(`
       CREATE SCHEMA IF NOT EXISTS kiff_migrations;
       CREATE TABLE IF NOT EXISTS kiff_migrations.done (
         scope text NOT NULL, version integer NOT NULL, name text NOT NULL, sha256 text NOT NULL,
         ran_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (scope, version))`);
-    const { rows } = await client.query<{ version: number; sha256: string }>(
-      'SELECT version, sha256 FROM kiff_migrations.done WHERE scope = $1 ORDER BY version',
-      [scope],
-    );
-    const newest = rows.at(-1)?.version ?? 0;
-    if (newest > migrations.length) {
-      throw new MigrationError(`${scope} is at version ${newest}, this code knows ${migrations.length}`);
-    }
-    for (const { version, sha256 } of rows) {
-      if (migrations[version - 1]?.sha256 !== sha256) {
-        throw new MigrationError(`${scope}: ${migrations[version - 1]?.name} was edited after it ran`);
-      }
-    }
-    const ran: number[] = [];
-    for (const migration of migrations.slice(newest)) {
-      await client.query('BEGIN');
-      try {
-        await client.query(render(migration.sql));
-        await client.query('INSERT INTO kiff_migrations.done (scope, version, name, sha256) VALUES ($1, $2, $3, $4)', [
-          scope,
-          migration.version,
-          migration.name,
-          migration.sha256,
-        ]);
-        await client.query('COMMIT');
-      } catch (error) {
-        await client.query('ROLLBACK');
-        throw new MigrationError(`${scope}: ${migration.name} failed`, { cause: error });
-      }
-      ran.push(migration.version);
-    }
-    return ran;
-  } finally {
-    await client.query(`SELECT pg_catalog.pg_advisory_unlock_all()`);
-    await client.query('RESET ROLE');
+  const { rows } = await client.query<{ version: number; sha256: string }>(
+    'SELECT version, sha256 FROM kiff_migrations.done WHERE scope = $1 ORDER BY version',
+    [scope],
+  );
+  const newest = rows.at(-1)?.version ?? 0;
+  if (newest > migrations.length) {
+    throw new MigrationError(`${scope} is at version ${newest}, this code knows ${migrations.length}`);
   }
+  for (const { version, sha256 } of rows) {
+    if (migrations[version - 1]?.sha256 !== sha256) {
+      throw new MigrationError(`${scope}: ${migrations[version - 1]?.name} was edited after it ran`);
+    }
+  }
+  const ran: number[] = [];
+  for (const migration of migrations.slice(newest)) {
+    await client.query('BEGIN');
+    try {
+      await client.query(render(migration.sql));
+      await client.query('INSERT INTO kiff_migrations.done (scope, version, name, sha256) VALUES ($1, $2, $3, $4)', [
+        scope,
+        migration.version,
+        migration.name,
+        migration.sha256,
+      ]);
+      await client.query('COMMIT');
+    } catch (error) {
+      await client.query('ROLLBACK');
+      throw new MigrationError(`${scope}: ${migration.name} failed`, { cause: error });
+    }
+    ran.push(migration.version);
+  }
+  return ran;
 }

@@ -9,7 +9,7 @@ export const PRODUCT = 'kiff';
 export const JOURNAL = 'kiff_journal';
 
 /** What the logs of a deployment belong to. It is written once and never changes. */
-export interface Deployment {
+interface Deployment {
   /** Where origins begin, for example `kiff.dev`. */
   host: string;
   chainId: number;
@@ -30,7 +30,7 @@ export interface Preparation {
 }
 
 /** How many migrations ran, and how many tenants' schemas were looked at. */
-export interface Prepared {
+interface Prepared {
   ran: number;
   tenants: number;
 }

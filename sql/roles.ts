@@ -42,7 +42,11 @@ export async function bootstrapCluster(
   for (const owner of OWNERS) await ensureRole(client, owner, 'NOLOGIN');
   for (const login of LOGINS) {
     const createRole = login === 'kiff_migrate' ? 'CREATEROLE' : 'NOCREATEROLE';
-    await ensureRole(client, login, `LOGIN NOINHERIT ${createRole} PASSWORD ${escapeLiteral(options.passwords[login])}`);
+    await ensureRole(
+      client,
+      login,
+      `LOGIN NOINHERIT ${createRole} PASSWORD ${escapeLiteral(options.passwords[login])}`,
+    );
     if (login === 'kiff_migrate') continue;
     for (const setting of RUNTIME_SETTINGS) await client.query(`ALTER ROLE ${escapeIdentifier(login)} ${setting}`);
   }
@@ -57,7 +61,9 @@ export async function bootstrapCluster(
   ]);
   await ensureDatabase(client, options.journal, 'kiff_journal_owner', ['kiff_migrate', 'kiff_journal']);
   // The migration job lets tenant logins connect, one by one.
-  await client.query(`GRANT CONNECT ON DATABASE ${escapeIdentifier(options.product)} TO kiff_migrate WITH GRANT OPTION`);
+  await client.query(
+    `GRANT CONNECT ON DATABASE ${escapeIdentifier(options.product)} TO kiff_migrate WITH GRANT OPTION`,
+  );
 }
 
 async function ensureRole(client: Client, role: string, attributes: string): Promise<void> {

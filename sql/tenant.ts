@@ -2,7 +2,7 @@
 import type { Client } from 'pg';
 import pg from 'pg';
 import { tenantPassword, tenantSchema } from './login.ts';
-import { migrate, readMigrations } from './migrate.ts';
+import { alone, migrate, readMigrations } from './migrate.ts';
 import { RUNTIME_SETTINGS } from './roles.ts';
 
 const { escapeIdentifier, escapeLiteral } = pg;
@@ -12,6 +12,11 @@ const { escapeIdentifier, escapeLiteral } = pg;
  * @param client connected to the product database as `kiff_migrate`
  */
 export async function migrateTenant(client: Client, tenantId: string, secret: Uint8Array): Promise<void> {
+  // Grants on the database are rows of one catalogue tuple: two jobs at once would fail, not wait.
+  await alone(client, () => makeTenant(client, tenantId, secret));
+}
+
+async function makeTenant(client: Client, tenantId: string, secret: Uint8Array): Promise<void> {
   const role = tenantSchema(tenantId);
   const migrations = readMigrations('tenant');
 
@@ -32,7 +37,9 @@ export async function migrateTenant(client: Client, tenantId: string, secret: Ui
     `DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), ${escapeLiteral(role)}); END $$`,
   );
 
-  await migrate(client, `tenant:${tenantId}`, migrations, 'kiff_owner', (sql) => sql.replaceAll('{{tenant}}', tenantId));
+  await migrate(client, `tenant:${tenantId}`, migrations, 'kiff_owner', (sql) =>
+    sql.replaceAll('{{tenant}}', tenantId),
+  );
   await client.query('SET ROLE kiff_owner');
   await client.query('UPDATE kiff.tenants SET schema_version = $2 WHERE id = $1', [tenantId, migrations.length]);
   await client.query('RESET ROLE');

@@ -82,9 +82,9 @@ async function watched<T>(name: string, starting: Promise<T>): Promise<T> {
   }
 }
 
-function remember<T extends Stoppable>(part: Promise<T>): Promise<T> {
-  started.push(part);
-  return part;
+function remember<T extends Stoppable>(starting: Promise<T>): Promise<T> {
+  started.push(starting);
+  return starting;
 }
 
 /** Open to all for passing through: as root, PostgreSQL runs as another user. */
@@ -97,15 +97,14 @@ function testDirectory(): string {
 }
 
 async function stopAll(): Promise<void> {
-  const parts = (await Promise.allSettled(started)).flatMap((part) =>
-    part.status === 'fulfilled' ? [part.value] : [],
-  );
-  const stops = await Promise.allSettled(parts.map((part) => part.stop()));
+  const starts = await Promise.allSettled(started);
+  const running = starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : []));
+  const stops = await Promise.allSettled(running.map((each) => each.stop()));
   if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
   const problems = stops.flatMap((stop) => (stop.status === 'rejected' ? [stop.reason as unknown] : []));
   if (problems.length > 0) throw new AggregateError(problems, 'a part of the tests did not stop');
 }
 
-function onStop<T extends Stoppable>(part: T, stop: () => Promise<void>): T {
-  return { ...part, stop };
+function onStop<T extends Stoppable>(running: T, stop: () => Promise<void>): T {
+  return { ...running, stop };
 }

@@ -22,7 +22,10 @@ export function fixedFailures(log: Logger): ActivityInterceptorsFactory {
           if (translated !== undefined) throw translated;
           const { activityType, attempt, workflowExecution } = context.info;
           const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-          log.error({ activityType, attempt, workflow: workflowExecution, error: { name, message, stack } }, 'unexpected');
+          log.error(
+            { activityType, attempt, workflow: workflowExecution, error: { name, message, stack } },
+            'unexpected',
+          );
           throw failure('unexpected');
         }
       },

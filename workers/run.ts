@@ -25,7 +25,8 @@ export function namespaceOf(temporal: ClientConnectConfig): string {
 
 /** Connects to Temporal with the process's own credentials. */
 export async function connect(temporal: ClientConnectConfig): Promise<NativeConnection> {
-  Runtime.install({ logger: new DefaultLogger('WARN') });
+  // Failed activities are in the histories, and what is not ours of them in our own log: the SDK need not tell them again.
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
   return NativeConnection.connect(temporal.connectionOptions);
 }
 

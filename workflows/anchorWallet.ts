@@ -55,18 +55,20 @@ export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
 
   for (let round = 0; round < ROUNDS && !workflowInfo().continueAsNewSuggested; round++) {
     told.nudged = false;
-    const sent = await nextTransaction.executeWithOptions({ summary: 'Claim a batch and open a nonce' }, []);
-    if (sent !== null) {
-      const what = sent.kind === 'anchor' ? 'anchoring seals' : 'registering a log';
-      setCurrentDetails(`Nonce **${sent.nonce}** is in flight, ${what}; waiting for its block.`);
-      await untilMined(sent.nonce, input.pollSeconds);
+    const { inFlight, early } = await nextTransaction.executeWithOptions(
+      { summary: 'Claim a batch and open a nonce' },
+      [],
+    );
+    if (inFlight !== null) {
+      const what = inFlight.kind === 'anchor' ? 'anchoring seals' : 'registering a log';
+      setCurrentDetails(`Nonce **${inFlight.nonce}** is in flight, ${what}; waiting for its block.`);
+      await untilMined(inFlight.nonce, input.pollSeconds);
     }
     const { waiting } = await confirmSeals.executeWithOptions({ summary: 'Follow anchored seals to final' }, []);
-    if (sent !== null) continue;
-    setCurrentDetails(
-      waiting > 0 ? `Nothing to send; ${waiting} seals are in a block and not final yet.` : 'Nothing to send; all seals are final.',
-    );
-    await condition(() => told.nudged, (waiting > 0 ? input.pollSeconds : input.idleSeconds) * 1000);
+    if (inFlight !== null) continue;
+    setCurrentDetails(describe(waiting, early));
+    const underWay = waiting > 0 || early > 0;
+    await condition(() => told.nudged, (underWay ? input.pollSeconds : input.idleSeconds) * 1000);
   }
 
   await releaseWallet();
@@ -82,4 +84,12 @@ async function untilMined(nonce: number, pollSeconds: number): Promise<void> {
     if (mined) return;
     await sleep(pollSeconds * 1000, { summary: `Nonce ${nonce} is not in a block yet` });
   }
+}
+
+function describe(waiting: number, early: number): string {
+  if (early > 0)
+    return `${early} seals wait for a block after their period's end; ${waiting} are in a block and not final yet.`;
+  return waiting > 0
+    ? `Nothing to send; ${waiting} seals are in a block and not final yet.`
+    : 'Nothing to send; all seals are final.';
 }

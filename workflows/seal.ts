@@ -106,11 +106,12 @@ export async function seal(input: SealInput): Promise<SealResult> {
   await nudged();
 
   // Confirm: follow the levels to `final`.
-  for (let standing = await reads.sealStanding({ tenantId, seq }); ; ) {
+  for (let standing = await reads.sealStanding({ tenantId, seq }); ;) {
     upsertSearchAttributes([{ key: LEVEL, value: standing.refused ? 'refused' : standing.level }]);
     say(describe(seq, standing));
     if (standing.level === 'final') return { seq, level: 'final' };
-    if (standing.refused) throw ApplicationFailure.nonRetryable('The contract would refuse this seal; it was set aside.', 'seal-refused');
+    if (standing.refused)
+      throw ApplicationFailure.nonRetryable('The contract would refuse this seal; it was set aside.', 'seal-refused');
     await condition(() => told.changed, LOOK_EVERY_SECONDS * 1000);
     told.changed = false;
     standing = await reads.sealStanding({ tenantId, seq });

@@ -16,6 +16,8 @@ export interface Verdicts {
   take: QueuedSeal[];
   /** These stand on chain already: somebody else was first. */
   stale: QueuedSeal[];
+  /** The chain's clock has not reached the end of these seals' periods: its next block may take them. */
+  early: QueuedSeal[];
   /** These would be refused for good as they are. */
   refuse: { seal: QueuedSeal; outcome: Outcome }[];
 }
@@ -36,9 +38,14 @@ export function anchorCall(seals: readonly QueuedSeal[]): Hex {
   return encodeFunctionData({ abi: registryAbi, functionName: 'anchor', args: [sealInputs(seals)] });
 }
 
-/** Asks the contract about every seal. TooEarly, Gap and UnknownLog only wait: they are in none of the lists. */
-export async function judge(client: PublicClient, contract: Hex, from: Hex, seals: readonly QueuedSeal[]): Promise<Verdicts> {
-  const verdicts: Verdicts = { take: [], stale: [], refuse: [] };
+/** Asks the contract about every seal. Gap and UnknownLog wait for something else: they are in none of the lists. */
+export async function judge(
+  client: PublicClient,
+  contract: Hex,
+  from: Hex,
+  seals: readonly QueuedSeal[],
+): Promise<Verdicts> {
+  const verdicts: Verdicts = { take: [], stale: [], early: [], refuse: [] };
   if (seals.length === 0) return verdicts;
   const { result } = await reachable(() =>
     client.simulateContract({
@@ -64,6 +71,8 @@ export async function judge(client: PublicClient, contract: Hex, from: Hex, seal
         verdicts.refuse.push({ seal, outcome });
         break;
       case 'TooEarly':
+        verdicts.early.push(seal);
+        break;
       case 'Gap':
       case 'UnknownLog':
       case undefined:

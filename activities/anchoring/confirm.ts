@@ -55,9 +55,12 @@ async function afterReorg(deps: ConfirmDependencies, seal: AnchoredSeal): Promis
   const { tenantId, seq, period } = seal;
   deps.alert('reorg', { tenantId, seq, block: seal.blockNumber });
   const receipt = await receiptOf(deps.chain, seal.txHash);
-  const event = receipt === null ? undefined : sealedEvents(receipt, deps.contract).find(
-    (sealed) => sealed.logId === seal.logId && sealed.seq === seq && sealed.sealHash === seal.sealHash,
-  );
+  const event =
+    receipt === null
+      ? undefined
+      : sealedEvents(receipt, deps.contract).find(
+          (sealed) => sealed.logId === seal.logId && sealed.seq === seq && sealed.sealHash === seal.sealHash,
+        );
   return event === undefined
     ? { tenantId, seq, period, level: 'sealed', anchor: null }
     : { tenantId, seq, period, level: 'included', anchor: event.anchor };

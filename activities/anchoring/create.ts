@@ -29,6 +29,12 @@ export interface AnchoringDependencies extends SendDependencies {
   nudgeWallet: () => Promise<void>;
 }
 
+/** What there is to send: a nonce in flight, or nothing yet. `early` seals wait for the chain's next block. */
+export interface Next {
+  inFlight: InFlight | null;
+  early: number;
+}
+
 /** A nonce in flight, for the operator's eyes. */
 export interface InFlight {
   nonce: number;
@@ -97,7 +103,7 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
   }
 
   /** Signed seals that the contract would take now. The others are dealt with on the way. */
-  async function anchorable(): Promise<QueuedSeal[]> {
+  async function anchorable(): Promise<{ take: QueuedSeal[]; early: number }> {
     const verdicts = await judge(chain, contract, relayer.address, await queue.toAnchor(MAX_BATCH));
     for (const { seal, outcome } of verdicts.refuse) {
       alert('seal-refused', { tenantId: seal.tenantId, seq: seal.seq, outcome });
@@ -114,7 +120,7 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
         await queue.setRefused(seal.tenantId, seal.seq, 'another seal stands on chain');
       }
     }
-    return verdicts.take;
+    return { take: verdicts.take, early: verdicts.early.length };
   }
 
   return {
@@ -128,15 +134,15 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       await createWallet(pool, deps.chainId, relayer.address, deps.run()).release();
     },
 
-    /** The nonce in flight, or a new one for what waits in the queue; null when there is nothing to send. */
-    async nextTransaction(): Promise<InFlight | null> {
+    /** The nonce in flight, or a new one for what waits in the queue. */
+    async nextTransaction(): Promise<Next> {
       const wallet = await held();
       const open = await wallet.openNonce();
-      if (open !== null) return { nonce: open.nonce, kind: open.kind };
+      if (open !== null) return { inFlight: { nonce: open.nonce, kind: open.kind }, early: 0 };
       const register = await registration();
-      if (register !== null) return openNonce(wallet, 'register', register);
-      const seals = await anchorable();
-      return seals.length === 0 ? null : openNonce(wallet, 'anchor', anchorCall(seals));
+      if (register !== null) return { inFlight: await openNonce(wallet, 'register', register), early: 0 };
+      const { take, early } = await anchorable();
+      return { inFlight: take.length === 0 ? null : await openNonce(wallet, 'anchor', anchorCall(take)), early };
     },
 
     /** Signs, stores, broadcasts and looks for the nonce in flight. @returns whether it is in a block, and what it sealed */

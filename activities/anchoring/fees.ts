@@ -16,7 +16,12 @@ export function firstFees(baseFeePerGas: bigint, suggestedTip: bigint): Fees {
  * up), and no lower than a first offer would be now.
  * @returns undefined when that would pass the ceiling: then the wallet waits and tells somebody
  */
-export function replacementFees(earlier: Fees, baseFeePerGas: bigint, suggestedTip: bigint, ceiling: bigint): Fees | undefined {
+export function replacementFees(
+  earlier: Fees,
+  baseFeePerGas: bigint,
+  suggestedTip: bigint,
+  ceiling: bigint,
+): Fees | undefined {
   const fresh = firstFees(baseFeePerGas, suggestedTip);
   const maxPriorityFeePerGas = larger(raised(earlier.maxPriorityFeePerGas), fresh.maxPriorityFeePerGas);
   const maxFeePerGas = larger(raised(earlier.maxFeePerGas), fresh.maxFeePerGas);

@@ -126,7 +126,8 @@ export function createSealQueue(pool: Pool) {
 
     async setLevels(changes: readonly LevelChange[]): Promise<void> {
       if (changes.length === 0) return;
-      const anchor = <T>(pick: (anchor: Anchor) => T) => changes.map((c) => (c.anchor === null ? null : pick(c.anchor)));
+      const anchor = <T>(pick: (anchor: Anchor) => T) =>
+        changes.map((c) => (c.anchor === null ? null : pick(c.anchor)));
       await pool.query('SELECT kiff.set_levels($1, $2, $3, $4, $5, $6, $7)', [
         changes.map((c) => c.tenantId),
         changes.map((c) => c.seq),

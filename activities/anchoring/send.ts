@@ -3,7 +3,13 @@
  * hash that was ever signed for the nonce is asked for, since any of them may be the one that is mined. A transport
  * error means "perhaps sent": nothing is concluded from it.
  */
-import { BaseError, InsufficientFundsError, TransactionReceiptNotFoundError, type PublicClient, type TransactionReceipt } from 'viem';
+import {
+  BaseError,
+  InsufficientFundsError,
+  TransactionReceiptNotFoundError,
+  type PublicClient,
+  type TransactionReceipt,
+} from 'viem';
 import type { Hex } from '../../protocol/hex.ts';
 import { reachable } from '../chain/registry.ts';
 import { failure, type Alert } from '../failures.ts';
@@ -24,7 +30,11 @@ export interface SendDependencies {
 }
 
 /** Signs and stores the nonce's first transaction unless it has one already (a crash may have come in between). */
-export async function ensureSigned(deps: SendDependencies, wallet: Wallet, nonce: OpenNonce): Promise<SignedTransaction[]> {
+export async function ensureSigned(
+  deps: SendDependencies,
+  wallet: Wallet,
+  nonce: OpenNonce,
+): Promise<SignedTransaction[]> {
   const signed = await wallet.transactions(nonce.nonce);
   if (signed.length > 0) return signed;
   const { baseFee, tip } = await marketFees(deps.chain);
@@ -38,7 +48,11 @@ export async function ensureSigned(deps: SendDependencies, wallet: Wallet, nonce
  * @returns the receipt once one of its transactions is mined, else null
  * @throws failure foreign-nonce when the nonce is spent, finally, by a transaction that was never ours
  */
-export async function advance(deps: SendDependencies, wallet: Wallet, nonce: OpenNonce): Promise<TransactionReceipt | null> {
+export async function advance(
+  deps: SendDependencies,
+  wallet: Wallet,
+  nonce: OpenNonce,
+): Promise<TransactionReceipt | null> {
   const signed = await ensureSigned(deps, wallet, nonce);
   for (const { hash } of signed) {
     const receipt = await receiptOf(deps.chain, hash);

@@ -93,10 +93,9 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
         tx_hash: Buffer | null;
         block_number: number | null;
         refused: string | null;
-      }>(
-        `SELECT level, tree_size, tx_hash, block_number, refused FROM ${schemaOf(tenantId)}.seals WHERE seq = $1`,
-        [seq],
-      );
+      }>(`SELECT level, tree_size, tx_hash, block_number, refused FROM ${schemaOf(tenantId)}.seals WHERE seq = $1`, [
+        seq,
+      ]);
       const row = rows[0];
       if (row === undefined) throw failure('seal-unknown', { seq });
       return {

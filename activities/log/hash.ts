@@ -2,14 +2,18 @@
  * Merkle-hash: from collected periods to roots. Every leaf since the last sealed size is read again and hashed again, so
  * a record that was altered or removed after it was accepted is found here, by its index, before anything is signed.
  */
+import { hash } from 'node:crypto';
 import type { Pool } from 'pg';
 import { extendTiles, type TreeExtension } from '../../protocol/extend.ts';
 import { hashLeaf } from '../../protocol/hash.ts';
 import { equalBytes } from '../../protocol/hex.ts';
-import { edgeTiles, rootFromTiles, TileError } from '../../protocol/tile.ts';
+import { edgeTiles, rootFromTiles, TileError, TileSet } from '../../protocol/tile.ts';
 import { failure } from '../failures.ts';
 import { schemaOf } from '../tenant-schema.ts';
 import { readTiles, writeTiles } from './tiles.ts';
+
+/** Node's own SHA-256: about twice as fast for a tree's many small inputs as the portable one. */
+const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
 
 /** Leaves read and hashed between two heartbeats: about 3 MiB of entries, well under a second. */
 const CHUNK = 8_192;
@@ -61,13 +65,13 @@ export async function hashCollectedSeals(
 
 /** The tree at the last hashed seal, from its right-edge tiles, which must still give that seal's root. */
 async function resume(pool: Pool, tenantId: string, last: SealRow | undefined): Promise<TreeExtension> {
-  if (last === undefined) return extendTiles(0, await readTiles(pool, tenantId, []));
+  if (last === undefined) return extendTiles(0, new TileSet([]), sha256);
   const tiles = await readTiles(pool, tenantId, edgeTiles(last.tree_size));
   try {
     if (last.root === null || !equalBytes(rootFromTiles(tiles, last.tree_size), last.root)) {
       throw failure('tile-altered', { seq: last.seq, treeSize: last.tree_size });
     }
-    return extendTiles(last.tree_size, tiles);
+    return extendTiles(last.tree_size, tiles, sha256);
   } catch (error) {
     if (error instanceof TileError) throw failure('tile-altered', { level: error.tile.level, index: error.tile.index });
     throw error;
@@ -85,7 +89,7 @@ async function readLeaves(pool: Pool, schema: string, from: number, to: number):
   for (let index = from; index < to; index++) {
     const row = rows[index - from];
     if (row?.leaf_index !== index) throw failure('record-missing', { index });
-    const leaf = hashLeaf(row.entry);
+    const leaf = hashLeaf(row.entry, sha256);
     if (!equalBytes(leaf, row.leaf_hash)) throw failure('record-altered', { index });
     leaves.push(leaf);
   }

@@ -60,26 +60,14 @@ export function createSigningActivities(deps: SigningDependencies) {
     return failure(type, { seq });
   };
 
-  /** The log as journaled, or, for a log's first seal, as our own settings and the tenant's key say it is. */
-  async function journaledLog(tenantId: string): Promise<JournalLog> {
+  /** The log as journaled, or, before a log's first statement, as our own settings and the tenant's key say it is. */
+  async function identify(tenantId: string): Promise<JournalLog> {
     const origin = originOf(deps.host, tenantId);
     const known = await journal.log(origin, registry.chainId, registry.contract);
     if (known !== null) return known;
-    await checkPolicy(tenantId);
     const genesisSigner = await keyAddress(kms, tenantKeyAlias(tenantId));
-    const log: JournalLog = {
-      logId: logId(genesisSigner, origin),
-      tenantId,
-      origin,
-      genesisSigner,
-      ...registry,
-      periodSeconds: deps.periodSeconds,
-    };
-    // A journal that begins while the chain is ahead is a lost journal: readStanding refuses it.
-    await journal.openLog(log);
-    const opened = await journal.log(origin, registry.chainId, registry.contract);
-    if (opened === null) throw failure('unexpected');
-    return opened;
+    const { periodSeconds } = deps;
+    return { logId: logId(genesisSigner, origin), tenantId, origin, genesisSigner, ...registry, periodSeconds };
   }
 
   /** Before a log's first seal and once a day: a key whose policy drifted is not used. */
@@ -141,6 +129,8 @@ export function createSigningActivities(deps: SigningDependencies) {
       if (!(await treeExtends(pool, log.tenantId, from, { size: seal.treeSize, root: seal.root }))) {
         throw refuse('not-an-extension', log.tenantId, seq);
       }
+      // Only now, when the contract has confirmed it, does the log's identity become a fact of the journal.
+      if (last === null) await journal.openLog(log);
       await journal.state(FIRST_EPOCH, seal, hash);
     }
     // Read back what stands: another process may have stated first, or this seq was stated long ago.
@@ -172,7 +162,8 @@ export function createSigningActivities(deps: SigningDependencies) {
       await journal.signed(log.logId, epoch, seal.seq, signature, await checkpointFor(log, seal));
     } catch (error) {
       const type = failureType(error);
-      if (type === 'foreign-signature' || type === 'kms-refused') alert(type, { tenantId: log.tenantId, seq: seal.seq });
+      if (type === 'foreign-signature' || type === 'kms-refused')
+        alert(type, { tenantId: log.tenantId, seq: seal.seq });
       throw error;
     }
     const kept = await journal.at(log.logId, seal.seq);
@@ -186,8 +177,8 @@ export function createSigningActivities(deps: SigningDependencies) {
      * @throws failures of failures.ts; those marked final freeze the log until a person has looked
      */
     async signSeal({ tenantId, seq }: { tenantId: string; seq: number }): Promise<{ sealHash: Hex; signer: Hex }> {
-      const log = await journaledLog(tenantId);
       await checkPolicy(tenantId);
+      const log = await identify(tenantId);
       const statement = await statementFor(log, seq);
 
       const { signature, checkpoint } = await signaturesOf(log, statement);

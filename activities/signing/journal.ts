@@ -63,7 +63,12 @@ export function createJournal(pool: Pool): Journal {
   };
   return {
     async log(origin, chainId, contract) {
-      const { rows } = await pool.query<{ log_id: Buffer; tenant: string; genesis_signer: Buffer; period_seconds: number }>(
+      const { rows } = await pool.query<{
+        log_id: Buffer;
+        tenant: string;
+        genesis_signer: Buffer;
+        period_seconds: number;
+      }>(
         `SELECT log_id, tenant, genesis_signer, period_seconds FROM journal.logs
           WHERE origin = $1 AND chain_id = $2 AND contract = $3`,
         [origin, chainId, bytes(contract)],
@@ -101,7 +106,16 @@ export function createJournal(pool: Pool): Journal {
       await pool.query(
         `INSERT INTO journal.statements (log_id, epoch, seq, period, tree_size, root, prev, seal_hash)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
-        [bytes(seal.logId), epoch, seal.seq, seal.period, seal.treeSize, bytes(seal.root), bytes(seal.prev), bytes(hash)],
+        [
+          bytes(seal.logId),
+          epoch,
+          seal.seq,
+          seal.period,
+          seal.treeSize,
+          bytes(seal.root),
+          bytes(seal.prev),
+          bytes(hash),
+        ],
       );
     },
     async signed(logId, epoch, seq, signature, checkpoint) {

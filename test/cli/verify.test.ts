@@ -1,4 +1,4 @@
-/** The `kiff` command as people run it: a process of its own, its exit code and what it prints. */
+/** The `kiff` command as people run it: a process of its own, its exit code and what it prints; one section per code. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict';
-import { encodeFunctionData, pad, parseEventLogs, toHex, zeroAddress, zeroHash, keccak256, encodeAbiParameters } from 'viem';
+import {
+  encodeFunctionData,
+  pad,
+  parseEventLogs,
+  toHex,
+  zeroAddress,
+  zeroHash,
+  keccak256,
+  encodeAbiParameters,
+} from 'viem';
 import { registryAbi } from '../../contracts/registry.ts';
 import { anchorData, key, revertName, startDevnet, type Devnet } from './devnet.ts';
 import { openLog } from './log.ts';
@@ -256,15 +265,18 @@ describe('SealRegistry: register and anchor', () => {
     const log = await openLog(net, key(31));
     await log.seal();
     // OpenZeppelin's EIP712 takes the contract's slots 0 and 1; the mapping of logs is in slot 2.
-    const slot = BigInt(
-      keccak256(encodeAbiParameters([{ type: 'bytes32' }, { type: 'uint256' }], [log.logId, 2n])),
-    );
+    const slot = BigInt(keccak256(encodeAbiParameters([{ type: 'bytes32' }, { type: 'uint256' }], [log.logId, 2n])));
     const { address } = net.registry;
     const read = async (offset: bigint) =>
       await net.client.getStorageAt({ address, slot: toHex(slot + offset, { size: 32 }) });
     const word = (seq: number) => {
       const { signer, period, treeSize } = log.standing;
-      const fields = [toHex(treeSize, { size: 5 }), toHex(period / P, { size: 4 }), toHex(seq, { size: 3 }), signer.address];
+      const fields = [
+        toHex(treeSize, { size: 5 }),
+        toHex(period / P, { size: 4 }),
+        toHex(seq, { size: 3 }),
+        signer.address,
+      ];
       return `0x${fields.map((field) => field.slice(2)).join('')}`.toLowerCase() as `0x${string}`;
     };
     assert.equal(await read(0n), word(1));

@@ -2,9 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import {
-  BaseError,
   concatHex,
-  ContractFunctionRevertedError,
   createPublicClient,
   createTestClient,
   createWalletClient,
@@ -12,9 +10,10 @@ import {
   encodeFunctionData,
   formatTransactionReceipt,
   http,
+  isHex,
   parseEventLogs,
-  RawContractError,
   toHex,
+  type Abi,
   type ContractFunctionArgs,
   type Hex,
   type LocalAccount,
@@ -65,7 +64,9 @@ export async function startDevnet(lengths: Lengths, mutant?: Hex) {
     if (mutant !== undefined) {
       const { periodSeconds, coolingOffSeconds } = lengths;
       const data = concatHex([mutant, registryConstructorArguments(periodSeconds, coolingOffSeconds)]);
-      const { contractAddress } = await client.waitForTransactionReceipt({ hash: await wallet.sendTransaction({ data }) });
+      const { contractAddress } = await client.waitForTransactionReceipt({
+        hash: await wallet.sendTransaction({ data }),
+      });
       if (contractAddress == null) throw new Error('no mutant was created');
       registry = { ...registry, address: contractAddress.toLowerCase() as Hex };
     }
@@ -154,7 +155,7 @@ export async function startDevnet(lengths: Lengths, mutant?: Hex) {
       functionName: Call,
       ...args: ContractFunctionArgs<typeof registryAbi, 'nonpayable', Call> & readonly unknown[]
     ): Promise<string | null> {
-      const data = encodeFunctionData({ abi: registryAbi, functionName, args } as never);
+      const data = encodeFunctionData<Abi, string>({ abi: registryAbi, functionName, args });
       const receipt = await send(data);
       if (receipt.status === 'success') return null;
       // The same call at the same time again, for the error: a receipt does not hold it.
@@ -201,20 +202,16 @@ export function anchorData(items: readonly SealInput[]): Hex {
   return encodeFunctionData({ abi: registryAbi, functionName: 'anchor', args: [items] });
 }
 
-/** `Name` or `Name(argument)` of the registry's custom error that a call failed with. */
+/** `Name` or `Name(argument)` of the registry's custom error that a call failed with; other errors are thrown again. */
 export function revertName(error: unknown): string {
-  if (!(error instanceof BaseError)) throw error;
-  const cause = error.walk((e) => e instanceof ContractFunctionRevertedError || e instanceof RawContractError);
-  if (cause instanceof ContractFunctionRevertedError && cause.data !== undefined) return nameOf(cause.data);
-  if (cause instanceof RawContractError) {
-    const data = typeof cause.data === 'object' ? cause.data.data : cause.data;
-    if (data !== undefined) return nameOf(decodeErrorResult({ abi: registryAbi, data }));
+  let data: Hex | undefined;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if ('data' in cause && isHex(cause.data)) data = cause.data;
   }
-  throw error;
-}
-
-function nameOf({ errorName, args }: { errorName: string; args?: readonly unknown[] | undefined }): string {
-  return args === undefined || args.length === 0 ? errorName : `${errorName}(${args.join().toLowerCase()})`;
+  if (data === undefined) throw error;
+  // viem's type says `args` is always there; for an error without arguments it is not.
+  const decoded: { errorName: string; args?: readonly unknown[] } = decodeErrorResult({ abi: registryAbi, data });
+  return decoded.args?.length ? `${decoded.errorName}(${decoded.args.join().toLowerCase()})` : decoded.errorName;
 }
 
 /** An account of the tests: the same number, the same key. */

@@ -24,8 +24,12 @@ let nonces = 0;
 
 describe('SealRegistry: handover', () => {
   let net: Devnet;
-  before(async () => {
+  let contractSigner: Hex;
+  before(async function () {
+    this.timeout(60_000);
     net = await startDevnet(lengths);
+    const source = 'contracts/test/Signers.sol';
+    contractSigner = await net.deploy(compile([source]).contract(source, 'GasProbeSigner').bytecode);
   });
   after(async () => {
     await net.stop();
@@ -55,12 +59,6 @@ describe('SealRegistry: handover', () => {
     const { logId, epochTo } = handover;
     const signature = await signCancel(domain, by, { logId, epochTo, handoverHash: handoverHash(handover) });
     return await net.handover('cancelHandover', handover, signature);
-  }
-
-  /** The acceptance at the log's standing, or a variation of it. */
-  function acceptance(log: TestLog, handover: Handover) {
-    const { logId, epochTo } = handover;
-    return { logId, epochTo, handoverHash: handoverHash(handover), seq: log.standing.seq, head: log.standing.head };
   }
 
   async function accept(log: TestLog, handover: Handover, by = newKey, domain: Domain = net.domain) {
@@ -292,7 +290,10 @@ describe('SealRegistry: handover', () => {
         assert.equal(await cancel(handover, by), null);
         const args = [handoverHash(handover)] as const;
         const { address } = net.registry;
-        assert.equal(await net.client.readContract({ address, abi: registryAbi, functionName: 'cancelled', args }), true);
+        assert.equal(
+          await net.client.readContract({ address, abi: registryAbi, functionName: 'cancelled', args }),
+          true,
+        );
         assert.equal((await net.pending(log.logId)).hash, handoverHash(other));
         assert.equal(await propose(handover), 'CancelledBefore');
         await net.at((await net.pending(log.logId)).eta);
@@ -300,7 +301,7 @@ describe('SealRegistry: handover', () => {
       });
     }
 
-    it('is nobody else\'s, and for this log, chain, contract and handover only', async () => {
+    it("is nobody else's, and for this log, chain, contract and handover only", async () => {
       const log = await logWithSeals();
       const [handover, other] = [await draft(log), await draft(log)];
       assert.equal(await propose(handover), null);
@@ -358,7 +359,7 @@ describe('SealRegistry: handover', () => {
       await log.assertStanding();
     });
 
-    it('is the new key\'s, over the log\'s exact seq and head', async () => {
+    it("is the new key's, over the log's exact seq and head", async () => {
       const log = await logWithSeals();
       const handover = await draft(log);
       assert.equal(await propose(handover), null);
@@ -411,17 +412,20 @@ describe('SealRegistry: handover', () => {
   });
 
   it('takes contract signers, and reverts rather than starve them', async () => {
-    const source = 'contracts/test/Signers.sol';
-    const contract = compile([source]).contract(source, 'GasProbeSigner');
-    const account: Hex = await net.deploy(contract.bytecode);
     const log = await logWithSeals();
-    const handover = await draft(log, newKey, { to: account });
+    const handover = await draft(log, newKey, { to: contractSigner });
     const signature = await signHandover(net.domain, oldKey, handover);
     assert.equal(await net.handover('proposeHandover', handover, signature, '0x'), null);
     await net.at((await net.pending(log.logId)).eta);
     const data = encodeFunctionData({ abi: registryAbi, functionName: 'acceptHandover', args: [handover, '0x'] });
     assert.equal((await net.send(data, 150_000n)).status, 'reverted');
     assert.equal(await net.handover('acceptHandover', handover, '0x'), null);
-    assert.equal((await net.state(log.logId)).signer, account);
+    assert.equal((await net.state(log.logId)).signer, contractSigner);
   });
 });
+
+/** The acceptance at the log's standing, or a variation of it. */
+function acceptance(log: TestLog, handover: Handover) {
+  const { logId, epochTo } = handover;
+  return { logId, epochTo, handoverHash: handoverHash(handover), seq: log.standing.seq, head: log.standing.head };
+}

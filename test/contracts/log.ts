@@ -5,7 +5,8 @@ import { hashOf, logIdOf, sealHash, signSeal, zero, type Seal, type SealInput } 
 
 export type TestLog = Awaited<ReturnType<typeof openLog>>;
 
-let opened = 0;
+/** Logs by devnet: the same test gets the same ids, whatever ran before it. */
+const opened = new WeakMap<Devnet, number>();
 
 /**
  * Registers a log and keeps its standing, as its signer would. Its first period is 200 periods ago, so that as many
@@ -15,7 +16,9 @@ let opened = 0;
  * @param genesisSigner the log's first signer when that is a contract
  */
 export async function openLog(net: Devnet, signer: LocalAccount, genesisSigner?: Hex) {
-  const origin = `kiff.dev/t/test${++opened}`;
+  const number = (opened.get(net) ?? 0) + 1;
+  opened.set(net, number);
+  const origin = `kiff.dev/t/test${number}`;
   const first = genesisSigner ?? (signer.address.toLowerCase() as Hex);
   const originHash = hashOf(origin);
   const logId = logIdOf(first, originHash);

@@ -90,7 +90,7 @@ describe('SealRegistry: signatures', () => {
       assert.deepEqual((await net.anchor(good)).outcomes, ['Sealed']);
     });
 
-    it('is nobody\'s when the signer is a precompile or the registry itself', async () => {
+    it("is nobody's when the signer is a precompile or the registry itself", async () => {
       for (const address of [`0x${'00'.repeat(19)}01`, `0x${'00'.repeat(19)}04`, net.registry.address] as const) {
         const log = await openLog(net, key(104), address);
         assert.deepEqual((await net.anchor(await log.sign(log.next()))).outcomes, ['BadSignature']);
@@ -135,10 +135,9 @@ describe('SealRegistry: signatures', () => {
     ]) {
       it(`of ${name} is none, at a bounded price, and its neighbours are spared`, async () => {
         const hostile = await openLog(net, key(113), await deploySigner(name));
-        const [before_, after_] = [await openLog(net, key(114)), await openLog(net, key(115))] as const;
-        const neighbours = [await before_.sign(before_.next()), await after_.sign(after_.next())] as const;
+        const [first, last] = [await firstSeal(net, key(114)), await firstSeal(net, key(115))];
         const bad = await hostile.sign(hostile.next());
-        const { outcomes, gasUsed } = await net.anchor(neighbours[0], bad, neighbours[1], bad, bad);
+        const { outcomes, gasUsed } = await net.anchor(first, bad, last, bad, bad);
         assert.deepEqual(outcomes, ['Sealed', 'BadSignature', 'Sealed', 'BadSignature', 'BadSignature']);
         assert.ok(gasUsed < 160_000 + 3 * 145_000, `${gasUsed} gas`);
       });
@@ -163,7 +162,7 @@ describe('SealRegistry: signatures', () => {
   });
 
   describe('of an account with an EIP-7702 delegation', () => {
-    it('is its key\'s, and the delegate is not asked', async () => {
+    it("is its key's, and the delegate is not asked", async () => {
       const { gasUsed: ordinary } = await net.anchor(await firstSeal(net, key(120)));
       for (const name of ['NoSigner', 'LoopingSigner', 'RevertingSigner']) {
         const account = key(121 + name.length);
@@ -174,7 +173,7 @@ describe('SealRegistry: signatures', () => {
       }
     });
 
-    it('is the delegate\'s to judge only when it is not the key\'s', async () => {
+    it("is the delegate's to judge only when it is not the key's", async () => {
       const account = key(140);
       await delegate(net, account, await deploySigner('YesSigner'));
       const log = await openLog(net, account);
@@ -239,7 +238,7 @@ async function firstSeal(net: Devnet, account: LocalAccount): Promise<SealInput>
 /** Gives an account the code of another (EIP-7702), by a transaction that somebody else pays for. */
 async function delegate(net: Devnet, account: LocalAccount, contractAddress: Hex): Promise<void> {
   const { wallet, client } = net;
-  const authorization = await wallet.signAuthorization({ account, contractAddress } as never);
+  const authorization = await wallet.signAuthorization({ account, contractAddress });
   const hash = await wallet.sendTransaction({ to: zeroAddress, authorizationList: [authorization] });
   await client.waitForTransactionReceipt({ hash });
   assert.equal(await client.getCode({ address: account.address }), concatHex(['0xef0100', contractAddress]));

@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { reachableBinaries, serverAccount, serverBinaries } from '../../dev/postgres-host.ts';
+import { serverAccount } from '../../dev/postgres-host.ts';
 import { removePostgres, startPostgres, type Postgres, type PostgresOptions } from '../../dev/postgres.ts';
 import { processBirth } from '../../dev/process-identity.ts';
 
@@ -192,32 +192,6 @@ describe('dev/postgres', function () {
     await again.stop();
     await removePostgres(dataDir);
     assert.equal(existsSync(place), false);
-  });
-
-  it('as root, copies binaries that the account cannot reach, and trusts no copy of somebody else', async function () {
-    if (!asRoot) this.skip();
-    const account = serverAccount();
-    const { initdb } = await serverBinaries(account);
-    const installed = join(initdb, '../..');
-    assert.deepEqual(await reachableBinaries(installed, 'test', account), {
-      initdb,
-      pgCtl: join(installed, 'bin/pg_ctl'),
-    });
-
-    const version = `test-${process.pid}`;
-    const copy = `/var/tmp/kiff-cloud-postgres-${version}-${process.platform}-${process.arch}`;
-    const closed = join(directory, 'closed');
-    mkdirSync(join(closed, 'native/bin'), { recursive: true, mode: 0o700 });
-    writeFileSync(join(closed, 'native/bin/postgres'), '#!/bin/sh\n', { mode: 0o700 });
-    try {
-      const copied = await reachableBinaries(join(closed, 'native'), version, account);
-      assert.equal(copied.initdb, join(copy, 'bin/initdb'));
-      assert.equal(statSync(join(copy, 'bin/postgres')).mode & 0o777, 0o755);
-      chmodSync(copy, 0o777);
-      await assert.rejects(reachableBinaries(join(closed, 'native'), version, account), /only this user can write/);
-    } finally {
-      rmSync(copy, { recursive: true, force: true });
-    }
   });
 });
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
@@ -39,14 +39,19 @@ describe('dev/temporal', function () {
     return server;
   }
 
-  async function withClient<T>({ address, namespace }: Temporal, work: (client: Client) => Promise<T>): Promise<T> {
-    const connection = await Connection.connect({ address });
+  it('is looked for on PATH first, past what does not run', async () => {
+    const [broken, good] = [join(directory, 'broken'), join(directory, 'good')];
+    for (const folder of [broken, good]) mkdirSync(folder);
+    writeFileSync(join(broken, 'temporal'), '#!/bin/sh\nexit 127\n', { mode: 0o755 });
+    symlinkSync(binary, join(good, 'temporal'));
+    const path = process.env['PATH'];
     try {
-      return await work(new Client({ connection, namespace }));
+      process.env['PATH'] = [join(directory, 'absent'), broken, good, path].join(':');
+      assert.equal(await temporalBinary({ onProgress: assert.fail }), join(good, 'temporal'));
     } finally {
-      await connection.close();
+      process.env['PATH'] = path;
     }
-  }
+  });
 
   it('is ready when it says so: workflows, search attributes, the Web UI; and leaves nothing when it is stopped', async () => {
     const server = await start({ namespace: 'kiff' });
@@ -123,3 +128,12 @@ describe('dev/temporal', function () {
     );
   });
 });
+
+async function withClient<T>({ address, namespace }: Temporal, work: (client: Client) => Promise<T>): Promise<T> {
+  const connection = await Connection.connect({ address });
+  try {
+    return await work(new Client({ connection, namespace }));
+  } finally {
+    await connection.close();
+  }
+}

@@ -66,6 +66,6 @@ export function filled(value: string, values: Readonly<Record<string, string>>):
 export function environmentOf(service: string): Record<string, string> {
   const environment = written.services[service]?.environment ?? {};
   return Object.fromEntries(
-    Object.entries(environment).map(([name, value]) => [name, filled(String(value), developmentValues)]),
+    Object.entries(environment).map(([name, value]) => [name, filled(value, developmentValues)]),
   );
 }

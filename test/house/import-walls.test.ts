@@ -25,7 +25,7 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { startKms } from '../../dev/kms/server.ts'; startKms();`, IMPORTS],
     [`export const port = process.env['API_PORT'];`, ENVIRONMENT],
   ],
-  'workflows': [
+  workflows: [
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
     [`import { type Alert, failure } from '../activities/failures.ts'; failure(null as unknown as Alert);`, IMPORTS],
     [`export { failure } from '../activities/failures.ts';`, IMPORTS],
@@ -35,7 +35,7 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { randomBytes } from 'node:crypto'; randomBytes();`, IMPORTS],
     [`import { createKms } from '../workers/kms.ts'; createKms();`, IMPORTS],
   ],
-  'protocol': [
+  protocol: [
     [`import { createHash } from 'node:crypto'; createHash();`, IMPORTS],
     [`import { Pool } from 'pg'; new Pool();`, IMPORTS],
     [`import { keccak256 } from 'viem'; keccak256();`, IMPORTS],
@@ -44,7 +44,7 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`export const bytes = Buffer.from('');`, GLOBALS],
     [`export const answer = () => fetch('https://example.com');`, GLOBALS],
   ],
-  'activities': [
+  activities: [
     [`import { createKms } from '../workers/kms.ts'; createKms();`, IMPORTS],
     [`import type { SealInput } from '../workflows/seal.ts'; export type S = SealInput;`, IMPORTS],
   ],
@@ -53,7 +53,7 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { Problem } from '../../api/ingest/problems.ts'; new Problem();`, IMPORTS],
     [`import { packageRoot } from '../../dev/root.ts'; export const root = packageRoot;`, IMPORTS],
   ],
-  'cli': [
+  cli: [
     [`import { Problem } from '../api/ingest/problems.ts'; new Problem();`, IMPORTS],
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
     [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
@@ -66,17 +66,17 @@ const ALLOWED: Record<string, string[]> = {
   'api/ingest': [
     `import { toHex } from '../../protocol/hex.ts'; import { tenantSchema } from '../../sql/login.ts'; import pg from 'pg'; toHex(tenantSchema(pg));`,
   ],
-  'workflows': [
+  workflows: [
     `import type { LogActivities } from '../activities/log/create.ts'; export type L = LogActivities;`,
     `import { sleep } from '@temporalio/workflow'; import { toHex } from '../protocol/hex.ts'; import { hour } from './ids.ts'; sleep(toHex(hour()));`,
   ],
-  'protocol': [
+  protocol: [
     `import { sha256 } from '@noble/hashes/sha2.js'; import { z } from 'zod'; import { toHex } from './hex.ts'; toHex(sha256(z));`,
   ],
   'activities/log': [
     `import { keccak256 } from 'viem'; import { toHex } from '../../protocol/hex.ts'; import { failure } from '../failures.ts'; failure(toHex(keccak256()));`,
   ],
-  'cli': [`import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt();`],
+  cli: [`import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt();`],
   'workers/sealing/env.ts': [`export const url = process.env['DATABASE_URL'];`],
 };
 
@@ -85,14 +85,15 @@ interface Finding {
   code: string;
 }
 
+/** Where a case is written: an entry that names a file is that file. */
+const place = (folder: string, index: number, kind: string): string =>
+  folder.endsWith('.ts') ? folder : `${folder}/${kind}-${index}.ts`;
+
 describe('import walls', function () {
   this.timeout(60_000);
   let tree: string;
   /** File, relative to the tree → the names of the rules that it broke. */
   const broken = new Map<string, string[]>();
-
-  const place = (folder: string, index: number, kind: string): string =>
-    folder.endsWith('.ts') ? folder : `${folder}/${kind}-${index}.ts`;
 
   before(() => {
     tree = mkdtempSync(join(tmpdir(), 'kiff-import-walls-'));
@@ -100,7 +101,10 @@ describe('import walls', function () {
       options: object;
     };
     // The walls are about what is written; types would need the tree's dependencies.
-    writeFileSync(join(tree, '.oxlintrc.json'), JSON.stringify({ ...config, options: { ...options, typeAware: false } }));
+    writeFileSync(
+      join(tree, '.oxlintrc.json'),
+      JSON.stringify({ ...config, options: { ...options, typeAware: false } }),
+    );
     const write = (file: string, source: string): void => {
       mkdirSync(dirname(join(tree, file)), { recursive: true });
       writeFileSync(join(tree, file), `${source}\n`);
@@ -134,7 +138,10 @@ describe('import walls', function () {
     for (const [index, source] of sources.entries()) {
       it(`${folder} may: ${source}`, () => {
         const rules = broken.get(place(folder, index, 'allowed')) ?? [];
-        assert.deepEqual(rules.filter((rule) => [IMPORTS, GLOBALS, ENVIRONMENT].includes(rule)), []);
+        assert.deepEqual(
+          rules.filter((rule) => [IMPORTS, GLOBALS, ENVIRONMENT].includes(rule)),
+          [],
+        );
       });
     }
   }

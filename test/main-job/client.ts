@@ -37,7 +37,11 @@ export async function post(apiUrl: string, tenant: LocalTenant, record: object):
   return JSON.parse(text) as Accepted;
 }
 
-export async function get<T>(apiUrl: string, tenant: LocalTenant, path: string): Promise<{ status: number; body: T; text: string }> {
+export async function get<T>(
+  apiUrl: string,
+  tenant: LocalTenant,
+  path: string,
+): Promise<{ status: number; body: T; text: string }> {
   const response = await fetch(`${apiUrl}${path}`, { headers: { authorization: `Bearer ${tenant.apiKey}` } });
   const text = await response.text();
   return { status: response.status, body: JSON.parse(text) as T, text };

@@ -3,9 +3,6 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ScheduleOverlapPolicy } from '@temporalio/client';
-import { DescribeKeyCommand } from '@aws-sdk/client-kms';
-import { tenantKeyAlias } from '../../activities/kms/keys.ts';
-import { withAdminKms } from '../../dev/kms-client.ts';
 import type { LocalTenant } from '../../dev/tenant.ts';
 import { recoverSigner } from '../../protocol/signature.ts';
 import { sealDigest } from '../../protocol/seal.ts';
@@ -40,13 +37,6 @@ describe('a seal under faults', function () {
     await local.kms.clearFaults();
   });
 
-  const keyId = (tenant: LocalTenant): Promise<string> =>
-    withAdminKms(local.stack.around.kms, async (client) => {
-      const { KeyMetadata } = await client.send(new DescribeKeyCommand({ KeyId: tenantKeyAlias(tenant.id) }));
-      if (KeyMetadata?.KeyId === undefined) throw new Error('the tenant has no key');
-      return KeyMetadata.KeyId;
-    });
-
   const seals = (tenant: LocalTenant): Promise<StoredSeal[]> =>
     local.sql<StoredSeal>(
       `SELECT seq, period, tree_size, level, root, prev, signature FROM kiff_t_${tenant.id}.seals ORDER BY seq`,
@@ -73,7 +63,7 @@ describe('a seal under faults', function () {
 
   it('F1: the signer is killed before KMS signed; another takes over, one seal', async () => {
     const tenant = await local.tenant();
-    const key = await keyId(tenant);
+    const key = await local.keyId(tenant);
     await local.kms.inject({ fault: 'delay', ms: 60_000, action: 'Sign', keyId: key, times: 1 });
     const record = await post(local.stack.apiUrl, tenant, auditRecord());
     // The fault is used up when the request has come in; the signature is made only after the delay.
@@ -86,11 +76,13 @@ describe('a seal under faults', function () {
 
   it('F2: the signer is killed after KMS signed and before the result is kept; the same digest is signed again, one seal', async () => {
     const tenant = await local.tenant();
-    const key = await keyId(tenant);
+    const key = await local.keyId(tenant);
     // Signed, and the answer never arrives: whatever the signer does next, it knows nothing of that signature.
     await local.kms.inject({ fault: 'lose-answer', action: 'Sign', keyId: key });
     const record = await post(local.stack.apiUrl, tenant, auditRecord());
-    await until('KMS to have signed', async () => ((await local.kms.count({ action: 'Sign', keyId: key })) > 0 ? true : undefined));
+    await until('KMS to have signed', async () =>
+      (await local.kms.count({ action: 'Sign', keyId: key })) > 0 ? true : undefined,
+    );
     await local.kill('signing');
     await local.kms.clearFaults();
     await local.revive('signing');
@@ -120,7 +112,7 @@ describe('a seal under faults', function () {
 
   it('F18: KMS answers with high s; what is stored and submitted is low', async () => {
     const tenant = await local.tenant();
-    await local.kms.inject({ fault: 's-value', s: 'high', keyId: await keyId(tenant) });
+    await local.kms.inject({ fault: 's-value', s: 'high', keyId: await local.keyId(tenant) });
     const record = await post(local.stack.apiUrl, tenant, auditRecord());
     await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
     const { registry } = local.stack;
@@ -144,7 +136,7 @@ describe('a seal under faults', function () {
 
   it("F19: KMS answers with another key's signature; it never leaves the signer, and an alert says so", async () => {
     const tenant = await local.tenant();
-    await local.kms.inject({ fault: 'other-key', keyId: await keyId(tenant) });
+    await local.kms.inject({ fault: 'other-key', keyId: await local.keyId(tenant) });
     const record = await post(local.stack.apiUrl, tenant, auditRecord());
     const log = join(local.stack.around.state, 'logs', 'signing.log');
     await until('the alert', async () =>

@@ -3,14 +3,16 @@ import { chmodSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DescribeKeyCommand } from '@aws-sdk/client-kms';
 import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
 import type { PublicClient } from 'viem';
+import { tenantKeyAlias } from '../../activities/kms/keys.ts';
 import { registryAbi } from '../../contracts/registry.ts';
-import { PRODUCT } from '../../dev/databases.ts';
 import { startAnvil } from '../../dev/anvil.ts';
 import { readStackEnv } from '../../dev/env.ts';
 import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
+import { withAdminKms } from '../../dev/kms-client.ts';
 import { removePostgres } from '../../dev/postgres.ts';
 import { startOwn, type ProcessName } from '../../dev/processes.ts';
 import type { RunningProcess } from '../../dev/process.ts';
@@ -18,6 +20,7 @@ import { startStack, type Stack } from '../../dev/stack.ts';
 import { createTenant, type LocalTenant } from '../../dev/tenant.ts';
 import type { Hex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
+import { PRODUCT } from '../../sql/prepare.ts';
 import { connectChain } from '../../workers/chain.ts';
 import { lazily } from '../parts.ts';
 
@@ -31,6 +34,8 @@ export interface LocalStack {
   temporal: Client;
   /** A new tenant, active. */
   tenant(): Promise<LocalTenant>;
+  /** The KMS key of a tenant, by its id: administrative calls and faults take no alias. */
+  keyId(tenant: LocalTenant): Promise<string>;
   /** Runs a statement as superuser in the product database. */
   sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** Starts one more process of a kind (with a log of its own) beside those that run. */
@@ -68,6 +73,12 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
     kms: connectControl({ url: around.kms.url, token: around.secrets.kmsControl }),
     temporal: new Client({ connection, namespace: around.temporal.namespace }),
     tenant: () => createTenant(around, `t${Date.now().toString(36)}${(count++).toString(36)}`),
+    keyId: (tenant) =>
+      withAdminKms(around.kms, async (client) => {
+        const { KeyMetadata } = await client.send(new DescribeKeyCommand({ KeyId: tenantKeyAlias(tenant.id) }));
+        if (KeyMetadata?.KeyId === undefined) throw new Error('the tenant has no key');
+        return KeyMetadata.KeyId;
+      }),
     async sql<Row extends pg.QueryResultRow>(text: string, values: unknown[] = []) {
       return (await superuser.query<Row>(text, values)).rows;
     },
@@ -95,7 +106,12 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
         fromBlock: 0n,
         strict: true,
       });
-      return logs.map(({ args: { seq, period, treeSize, sealHash } }) => ({ seq, period: Number(period), treeSize, sealHash }));
+      return logs.map(({ args: { seq, period, treeSize, sealHash } }) => ({
+        seq,
+        period: Number(period),
+        treeSize,
+        sealHash,
+      }));
     },
     async stop() {
       await connection.close();

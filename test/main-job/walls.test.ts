@@ -31,7 +31,8 @@ describe('walls', function () {
       api: /^(DATABASE_URL|TENANT_LOGIN_SECRET|PROMISE_KEY|API_HOST|API_PORT|CHAIN_ID|CONTRACT)$/,
       sealing: /^(TEMPORAL_\w+|DATABASE_URL|KIFF_HOST|SEAL_SPREAD_SECONDS)$/,
       signing: /^(TEMPORAL_\w+|DATABASE_URL|JOURNAL_URL|KIFF_HOST|BASE_RPC_URL|CHAIN_ID|CONTRACT|KMS_\w+_ARN|AWS_\w+)$/,
-      anchoring: /^(TEMPORAL_\w+|DATABASE_URL|BASE_RPC_URL|CHAIN_ID|CONTRACT|FROM_BLOCK|POLL_SECONDS|IDLE_SECONDS|AWS_\w+)$/,
+      anchoring:
+        /^(TEMPORAL_\w+|DATABASE_URL|BASE_RPC_URL|CHAIN_ID|CONTRACT|FROM_BLOCK|POLL_SECONDS|IDLE_SECONDS|AWS_\w+)$/,
       keyadmin: /^(TEMPORAL_\w+|KMS_\w+_ARN|AWS_\w+)$/,
     };
 
@@ -40,7 +41,9 @@ describe('walls', function () {
         if (process.platform !== 'linux') this.skip();
         const running = local.stack.processes.get(name);
         assert.ok(running);
-        const environment = readFileSync(`/proc/${running.pid}/environ`, 'utf8').split('\0').filter((line) => line !== '');
+        const environment = readFileSync(`/proc/${running.pid}/environ`, 'utf8')
+          .split('\0')
+          .filter((line) => line !== '');
         assert.ok(environment.length > 0);
         for (const line of environment) assert.match(line.slice(0, line.indexOf('=')), own[name]);
       });
@@ -62,7 +65,12 @@ describe('walls', function () {
     const as = (role: Role): KMSClient => {
       const { url, region, keys } = local.stack.around.kms;
       const { id: accessKeyId, secret: secretAccessKey } = keys[role];
-      const client = new KMSClient({ endpoint: url, region, credentials: { accessKeyId, secretAccessKey }, maxAttempts: 1 });
+      const client = new KMSClient({
+        endpoint: url,
+        region,
+        credentials: { accessKeyId, secretAccessKey },
+        maxAttempts: 1,
+      });
       clients.push(client);
       return client;
     };
@@ -85,17 +93,23 @@ describe('walls', function () {
     });
 
     it('the administrator cannot sign with any key', async () => {
-      for (const alias of [tenantKeyAlias(tenant.id), RELAYER_ALIAS]) await assert.rejects(as('admin').send(sign(alias)), denied);
+      for (const alias of [tenantKeyAlias(tenant.id), RELAYER_ALIAS])
+        await assert.rejects(as('admin').send(sign(alias)), denied);
       await assert.rejects(
         as('admin').send(
-          new SignCommand({ KeyId: OPERATOR_ALIAS, Message: new Uint8Array(3), MessageType: 'RAW', SigningAlgorithm: 'ED25519_SHA_512' }),
+          new SignCommand({
+            KeyId: OPERATOR_ALIAS,
+            Message: new Uint8Array(3),
+            MessageType: 'RAW',
+            SigningAlgorithm: 'ED25519_SHA_512',
+          }),
         ),
         denied,
       );
     });
 
     it('the administrator cannot give itself the right to', async () => {
-      const KeyId = tenantKeyAlias(tenant.id);
+      const KeyId = await local.keyId(tenant);
       await assert.rejects(
         as('admin').send(new PutKeyPolicyCommand({ KeyId, PolicyName: 'default', Policy: '{}' })),
         denied,
@@ -109,13 +123,18 @@ describe('walls', function () {
     });
 
     it('the signer administers nothing, and signs digests with ECDSA only', async () => {
-      const KeyId = tenantKeyAlias(tenant.id);
+      const KeyId = await local.keyId(tenant);
       const signer = as('signer');
       await assert.rejects(signer.send(new DisableKeyCommand({ KeyId })), denied);
       await assert.rejects(signer.send(new ScheduleKeyDeletionCommand({ KeyId, PendingWindowInDays: 7 })), denied);
-      await assert.rejects(signer.send(new CreateKeyCommand({ KeySpec: 'ECC_SECG_P256K1', KeyUsage: 'SIGN_VERIFY' })), denied);
       await assert.rejects(
-        signer.send(new SignCommand({ KeyId, Message: new Uint8Array(5), MessageType: 'RAW', SigningAlgorithm: 'ECDSA_SHA_256' })),
+        signer.send(new CreateKeyCommand({ KeySpec: 'ECC_SECG_P256K1', KeyUsage: 'SIGN_VERIFY' })),
+        denied,
+      );
+      await assert.rejects(
+        signer.send(
+          new SignCommand({ KeyId, Message: new Uint8Array(5), MessageType: 'RAW', SigningAlgorithm: 'ECDSA_SHA_256' }),
+        ),
         denied,
       );
     });
@@ -215,8 +234,9 @@ function* strings(value: unknown): Generator<string> {
   if (typeof value === 'string') yield value;
   else if (value instanceof Uint8Array) yield Buffer.from(value).toString('utf8');
   else if (Array.isArray(value)) for (const item of value) yield* strings(item);
-  else if (value !== null && typeof value === 'object') for (const [name, member] of Object.entries(value)) {
-    yield name;
-    yield* strings(member);
-  }
+  else if (value !== null && typeof value === 'object')
+    for (const [name, member] of Object.entries(value)) {
+      yield name;
+      yield* strings(member);
+    }
 }

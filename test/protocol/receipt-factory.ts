@@ -1,6 +1,7 @@
 /**
  * Real receipts, made without `protocol/`: viem signs and hashes the typed data, node:crypto builds the tree, the
- * commitment and the checkpoint. What the verifier accepts is thereby checked against other people's code.
+ * commitment and the checkpoint. What the verifier accepts is thereby checked against other people's code. Long because a
+ * receipt joins all formats there are.
  */
 import { createHash, createHmac, createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import { hashStruct, keccak256, encodeAbiParameters, stringToHex, type PrivateKeyAccount } from 'viem';

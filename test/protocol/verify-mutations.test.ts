@@ -98,7 +98,7 @@ describe('protocol/verify under one-byte changes (B22)', () => {
   }
 
   it('names the check that fails, wherever the byte is', async function () {
-    this.timeout(120_000);
+    this.timeout(240_000);
     const text = await textOf(await makeReceipt({ size: 5, leafIndex: 4 }));
     const tally = await mutate(text, policy, 0, text.length);
     // Every unit has a replacement that matters, but for what only a chain judges and white space.
@@ -107,8 +107,9 @@ describe('protocol/verify under one-byte changes (B22)', () => {
   });
 
   it('names it in handovers, too', async function () {
-    this.timeout(120_000);
-    const text = await textOf(await makeReceipt({ epoch: 1, size: 1, leafIndex: 0 }));
+    this.timeout(240_000);
+    // Its checkpoint would be verified thousands of times and is not what is changed here.
+    const text = await textOf({ ...(await makeReceipt({ epoch: 1, size: 1, leafIndex: 0 })), checkpoint: null });
     const from = text.indexOf('"epoch"');
     const to = text.indexOf('"proposed"');
     assert(from > 0 && to > from);
@@ -117,7 +118,7 @@ describe('protocol/verify under one-byte changes (B22)', () => {
   });
 
   it('also where the text is escaped in another way', async function () {
-    this.timeout(120_000);
+    this.timeout(240_000);
     const receipt = await makeReceipt({
       size: 1,
       leafIndex: 0,

@@ -21,7 +21,8 @@ async function thrown(error: unknown): Promise<ApplicationFailure> {
 }
 
 /** Everything of an error that would travel into a history. */
-const everything = (error: Error): string => `${error.message}\n${error.stack}\n${JSON.stringify(error)}\n${String(error.cause)}`;
+const everything = (error: Error): string =>
+  `${error.message}\n${error.stack}\n${JSON.stringify(error)}\n${String(error.cause)}`;
 
 describe('failures on their way into a history', () => {
   it('lose what a driver says of a row', async () => {
@@ -54,6 +55,9 @@ describe('failures on their way into a history', () => {
 
   it('control: without the interceptor the text would travel', async () => {
     const environment = new MockActivityEnvironment();
-    await assert.rejects(environment.run(() => Promise.reject(new Error(SECRET))), { message: SECRET });
+    await assert.rejects(
+      environment.run(() => Promise.reject(new Error(SECRET))),
+      { message: SECRET },
+    );
   });
 });

@@ -34,6 +34,9 @@ describe('stored workflow histories', function () {
 
   it('control: a seal that signs before it hashes does not replay', async () => {
     const workflowBundle = await bundle('test/workflows/broken/index.js');
-    await assert.rejects(Worker.runReplayHistory({ workflowBundle }, history('seal-final.json')), DeterminismViolationError);
+    await assert.rejects(
+      Worker.runReplayHistory({ workflowBundle }, history('seal-final.json')),
+      DeterminismViolationError,
+    );
   });
 });

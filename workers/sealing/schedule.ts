@@ -17,7 +17,8 @@ export async function requireSearchAttributes(client: Client): Promise<void> {
   );
   if (missing.length === 0) return;
   const commands = missing.map(
-    ([name, type]) => `temporal operator search-attribute create --namespace ${namespace} --name ${name} --type ${type}`,
+    ([name, type]) =>
+      `temporal operator search-attribute create --namespace ${namespace} --name ${name} --type ${type}`,
   );
   throw new Error(`search attributes are missing; register them with:\n${commands.join('\n')}`);
 }

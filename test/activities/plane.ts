@@ -1,0 +1,220 @@
+/**
+ * The sealing plane without Temporal: the real activities on a real database, journal, chain and KMS stand-in, called
+ * one by one, so that a test can stop anywhere and spoil anything in between. A period is one second here.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { KMSClient } from '@aws-sdk/client-kms';
+import { createTestClient, http, parseEther, type PublicClient } from 'viem';
+import { privateKeyToAccount } from 'viem/accounts';
+import { createAnchoringActivities } from '../../activities/anchoring/create.ts';
+import { createRelayer } from '../../activities/anchoring/relayer.ts';
+import { createPool } from '../../activities/database.ts';
+import type { Alert } from '../../activities/failures.ts';
+import { createKeyAdminActivities, ensureDeploymentKeys } from '../../activities/keyadmin/create.ts';
+import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
+import { createLogActivities } from '../../activities/log/create.ts';
+import { createSigningActivities } from '../../activities/signing/create.ts';
+import { createJournal } from '../../activities/signing/journal.ts';
+import { deployRegistry, type DeployedRegistry } from '../../contracts/deploy.ts';
+import { ACCESS_KEYS, LOCAL_ROLES, localPrincipals } from '../../dev/kms-roles.ts';
+import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
+import { startKms } from '../../dev/kms/server.ts';
+import { tenantSchema } from '../../sql/login.ts';
+import { connectChain } from '../../workers/chain.ts';
+import { anvil } from '../parts.ts';
+import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
+
+const DEPLOYER = privateKeyToAccount('0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80');
+const PERIOD = 1;
+const CONTROL_TOKEN = 'a token for the tests';
+const KMS_SECRET = 'a secret for the tests';
+
+export type Role = 'signer' | 'relayer' | 'admin' | 'breakGlass';
+
+export interface Plane {
+  database: ProductDatabase;
+  registry: DeployedRegistry;
+  chain: PublicClient;
+  kms: KmsControl;
+  /** What was alerted since the last look. */
+  alerts(): { name: string; fields: Readonly<Record<string, string | number>> }[];
+  kmsAs(role: Role): KMSClient;
+  log: ReturnType<typeof createLogActivities>;
+  signing: ReturnType<typeof createSigningActivities>;
+  /** A signer that has forgotten what it holds in memory, as after a restart; on another journal if one is given. */
+  newSigner(journalUrl?: string): ReturnType<typeof createSigningActivities>;
+  anchoring: ReturnType<typeof createAnchoringActivities>;
+  /** The anchoring activities as another workflow run would call them. */
+  anchoringAs(run: string): ReturnType<typeof createAnchoringActivities>;
+  /** A tenant with a KMS key, registered on chain unless told otherwise. Its first period begins now. */
+  tenant(options?: { register?: boolean }): Promise<TestTenant>;
+  /** Puts `count` records into a tenant's log. */
+  post(tenant: TestTenant, count: number): Promise<void>;
+  /** Waits until the current period is over and collects it. @returns the newest seq */
+  collect(tenant: TestTenant): Promise<number>;
+  /** Anchors what is signed and follows it until it is final. */
+  anchorAll(): Promise<void>;
+  /** Gives the chain a block with the time of day. */
+  mine(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+export async function createPlane(): Promise<Plane> {
+  const { rpcUrl, chainId } = await anvil();
+  const chain = await connectChain(rpcUrl, chainId);
+  const registry = await deployRegistry({
+    rpcUrl,
+    chainId,
+    account: DEPLOYER,
+    periodSeconds: PERIOD,
+    coolingOffSeconds: 60,
+  });
+  const contract = registry.address;
+  const database = await createProductDatabase({ periodSeconds: PERIOD, chainId, contract });
+  const secrets = { signer: KMS_SECRET, relayer: KMS_SECRET, admin: KMS_SECRET, breakGlass: KMS_SECRET };
+  const kms = await startKms({ principals: localPrincipals(secrets), controlToken: CONTROL_TOKEN });
+
+  const closers: (() => unknown)[] = [];
+  const kmsAs = (role: Role): KMSClient => {
+    const credentials = { accessKeyId: ACCESS_KEYS[role], secretAccessKey: KMS_SECRET };
+    const client = new KMSClient({ endpoint: kms.url, region: 'eu-central-1', credentials, maxAttempts: 1 });
+    closers.push(() => client.destroy());
+    return client;
+  };
+  const pool = (url: string) => {
+    const made = createPool(url, 4);
+    closers.push(() => made.end());
+    return made;
+  };
+
+  let alerted: { name: string; fields: Readonly<Record<string, string | number>> }[] = [];
+  const alert: Alert = (name, fields) => alerted.push({ name, fields });
+
+  const keyAdmin = { kms: kmsAs('admin'), roles: LOCAL_ROLES };
+  await ensureDeploymentKeys(keyAdmin);
+  const relayer = createRelayer(kmsAs('relayer'), await keyAddress(kmsAs('relayer'), RELAYER_ALIAS));
+  const devnet = createTestClient({ mode: 'anvil', transport: http(rpcUrl) });
+  await devnet.setBalance({ address: relayer.address, value: parseEther('10') });
+
+  const log = createLogActivities({
+    pool: pool(database.urls.kiff_sealing),
+    host: database.host,
+    alert,
+    heartbeat: () => undefined,
+  });
+  const signingPool = pool(database.urls.kiff_signing);
+  const newSigner = (journalUrl = database.urls.kiff_journal) =>
+    createSigningActivities({
+      pool: signingPool,
+      journal: createJournal(pool(journalUrl)),
+      kms: kmsAs('signer'),
+      chain,
+      registry: { chainId, contract },
+      host: database.host,
+      periodSeconds: PERIOD,
+      roles: LOCAL_ROLES,
+      alert,
+      now: Date.now,
+    });
+  const anchoringPool = pool(database.urls.kiff_anchoring);
+  const anchoringAs = (run: string) =>
+    createAnchoringActivities({
+      pool: anchoringPool,
+      chain,
+      chainId,
+      contract,
+      fromBlock: BigInt(registry.fromBlock),
+      relayer,
+      alert,
+      feeCeiling: 100_000_000_000n,
+      patienceMs: 30_000,
+      now: Date.now,
+      run: () => run,
+      nudgeSeal: async () => undefined,
+      nudgeWallet: async () => undefined,
+    });
+  const anchoring = anchoringAs('the first run');
+
+  /** Sends until there is nothing to send; anvil mines each transaction at once. */
+  async function send(): Promise<void> {
+    for (;;) {
+      await devnet.mine({ blocks: 1 }); // a call sees the time of the newest block, and this chain mines on demand only
+      const { inFlight } = await anchoring.nextTransaction();
+      if (inFlight === null) return;
+      while (!(await anchoring.advanceTransaction(inFlight)).mined) await delay(20);
+    }
+  }
+
+  return {
+    database,
+    registry,
+    chain,
+    kms: connectControl({ url: kms.url, token: CONTROL_TOKEN }),
+    alerts() {
+      const seen = alerted;
+      alerted = [];
+      return seen;
+    },
+    kmsAs,
+    log,
+    signing: newSigner(),
+    newSigner,
+    anchoring,
+    anchoringAs,
+    async tenant({ register = true } = {}) {
+      const id = `t${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`;
+      const { genesisSigner } = await createKeyAdminActivities(keyAdmin).createTenantKey({ tenantId: id });
+      const tenant = await database.createTenant({ id, genesisSigner });
+      if (register) await send();
+      return tenant;
+    },
+    async post(tenant, count) {
+      const client = await database.connect(tenant.url);
+      const bodies = Array.from({ length: count }, () => Buffer.from('{"attribution":null,"record":{}}'));
+      await client.query(`SELECT ${tenantSchema(tenant.id)}.accept($1, $2, $3, $4, $5, $6)`, [
+        bodies.map(() => crypto.randomUUID()),
+        bodies,
+        bodies.map(() => 29),
+        bodies.map(() => Buffer.alloc(32, 1)),
+        bodies.map(() => Buffer.alloc(32, 2)),
+        tenant.keyId,
+      ]);
+      await client.end();
+    },
+    async collect(tenant) {
+      const [now] = await database.sql<{ period: number }>(
+        'SELECT floor(extract(epoch FROM clock_timestamp()))::bigint AS period',
+      );
+      for (;;) {
+        try {
+          const newest = await log.collect({ tenantId: tenant.id, period: now!.period });
+          if (newest === null) throw new Error('nothing was collected');
+          return newest.seq;
+        } catch (error) {
+          if ((error as { code?: string }).code !== 'KF004') throw error; // the period is not over
+          await delay(50);
+        }
+      }
+    },
+    async anchorAll() {
+      await send();
+      for (;;) {
+        const { waiting } = await anchoring.confirmSeals();
+        if (waiting === 0) return;
+        await devnet.mine({ blocks: 1 });
+      }
+    },
+    mine: () => devnet.mine({ blocks: 1 }),
+    async stop() {
+      await kms.stop();
+      await Promise.all(closers.map((close) => close()));
+      await database.drop();
+    },
+  };
+}
+
+/** Matches a failure by its type; for assert.rejects. */
+export const failsAs = (type: string) => (error: unknown) => {
+  if ((error as { type?: unknown }).type !== type) throw error as Error;
+  return true;
+};
