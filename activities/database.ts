@@ -31,7 +31,7 @@ export function createPool(url: string, max: number): pg.Pool {
     maxLifetimeSeconds: 1_800,
     types: {
       getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-        oid === INT8 ? Number : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+        oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
     },
   });
   // An idle connection that breaks is replaced at the next query; without a listener it would end the process.

@@ -82,4 +82,4 @@ export function failureType(error: unknown): FailureType | undefined {
 
 /** What must wake a person. The name is stable: alert rules match on it. */
 export type Alert = (name: FailureType | AlertName, fields: Readonly<Record<string, string | number>>) => void;
-export type AlertName = 'seal-refused' | 'reorg' | 'final-reorged' | 'nonce-reopened' | 'seal-by-another';
+type AlertName = 'seal-refused' | 'reorg' | 'final-reorged' | 'nonce-reopened' | 'seal-by-another';

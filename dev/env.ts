@@ -48,9 +48,13 @@ const schema = z
     }
   });
 
-export type StackEnv = z.output<typeof schema>;
+/** `temporal` holds what Temporal's own standard variables say, for the workers. */
+export type StackEnv = z.output<typeof schema> & { temporal: Readonly<Record<string, string>> };
 
 /** @throws EnvironmentError that lists every problem at once */
 export function readStackEnv(source: NodeJS.ProcessEnv = process.env): StackEnv {
-  return readEnv(schema, source);
+  const temporal = Object.entries(source).filter(
+    (entry): entry is [string, string] => entry[0].startsWith('TEMPORAL_') && entry[1] !== undefined,
+  );
+  return { ...readEnv(schema, source), temporal: Object.fromEntries(temporal) };
 }

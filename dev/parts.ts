@@ -61,12 +61,9 @@ export async function temporalPart(
   onProgress: (doing: string) => void,
 ): Promise<Running<TemporalAccess>> {
   if (env.TEMPORAL_ADDRESS !== undefined) {
-    const given = Object.entries(process.env).filter(
-      (entry): entry is [string, string] => entry[0].startsWith('TEMPORAL_') && entry[1] !== undefined,
-    );
-    const namespace = process.env['TEMPORAL_NAMESPACE'] ?? 'default';
-    const uiUrl = process.env['TEMPORAL_UI_URL'] ?? null;
-    return external({ address: env.TEMPORAL_ADDRESS, namespace, uiUrl, env: Object.fromEntries(given) });
+    const namespace = env.temporal['TEMPORAL_NAMESPACE'] ?? 'default';
+    const uiUrl = env.temporal['TEMPORAL_UI_URL'] ?? null;
+    return external({ address: env.TEMPORAL_ADDRESS, namespace, uiUrl, env: { ...env.temporal } });
   }
   const binary = await temporalBinary({ onProgress });
   const temporal = await startTemporal({
@@ -83,9 +80,14 @@ export async function temporalPart(
   };
 }
 
+/** `<access key id>:<secret access key>`, taken apart. */
+function credential(pair = ''): { id: string; secret: string } {
+  const colon = pair.indexOf(':');
+  return { id: pair.slice(0, colon), secret: pair.slice(colon + 1) };
+}
+
 export async function kmsPart(state: string, env: StackEnv, secrets: Secrets): Promise<Running<KmsAccess>> {
   if (env.AWS_ENDPOINT_URL_KMS !== undefined) {
-    const key = (pair = '') => ({ id: pair.slice(0, pair.indexOf(':')), secret: pair.slice(pair.indexOf(':') + 1) });
     return external({
       url: env.AWS_ENDPOINT_URL_KMS,
       region: env.AWS_REGION,
@@ -95,7 +97,11 @@ export async function kmsPart(state: string, env: StackEnv, secrets: Secrets): P
         admin: env.KMS_ADMIN_ARN ?? '',
         breakGlass: env.KMS_BREAK_GLASS_ARN ?? '',
       },
-      keys: { signer: key(env.KMS_SIGNER_KEY), relayer: key(env.KMS_RELAYER_KEY), admin: key(env.KMS_ADMIN_KEY) },
+      keys: {
+        signer: credential(env.KMS_SIGNER_KEY),
+        relayer: credential(env.KMS_RELAYER_KEY),
+        admin: credential(env.KMS_ADMIN_KEY),
+      },
     });
   }
   const port = await freePort();

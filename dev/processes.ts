@@ -89,7 +89,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
 }
 
 /** AWS's standard variables for one role; the files and the metadata service that the SDK would also ask are switched off. */
-export function aws(kms: KmsAccess, role: keyof KmsAccess['keys']): Record<string, string> {
+function aws(kms: KmsAccess, role: keyof KmsAccess['keys']): Record<string, string> {
   return {
     AWS_ENDPOINT_URL_KMS: kms.url,
     AWS_REGION: kms.region,

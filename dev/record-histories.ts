@@ -12,7 +12,7 @@ import { readJson, stateDirectory } from './state.ts';
 
 /** File name, and the query that finds the workflow to record (the newest that matches). */
 const RECORDED = {
-  'seal-final': `WorkflowType = 'seal' AND ExecutionStatus = 'Completed' AND Level = 'final'`,
+  'seal-final': `WorkflowType = 'seal' AND ExecutionStatus = 'Completed' AND \`Level\` = 'final'`,
   'seal-hour': `WorkflowType = 'sealHour' AND ExecutionStatus = 'Completed'`,
   'anchor-wallet': `WorkflowType = 'anchorWallet'`,
   'tenant-onboarding': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Completed'`,

@@ -13,12 +13,13 @@ const schema = z.object({
   kmsControl: z.string(),
 });
 
+const secret = (): string => randomBytes(32).toString('hex');
+
 export type Secrets = z.output<typeof schema>;
 
 /** Reads the file, or makes it. */
 export function loadSecrets(file: string): Secrets {
   if (existsSync(file)) return schema.parse(JSON.parse(readFileSync(file, 'utf8')));
-  const secret = () => randomBytes(32).toString('hex');
   const secrets: Secrets = {
     logins: Object.fromEntries(LOGINS.map((login) => [login, secret()])) as Secrets['logins'],
     tenantLogin: secret(),

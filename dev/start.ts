@@ -44,14 +44,18 @@ async function run(state: string, env: StackEnv, began: number, once: boolean): 
   say(`KIFF Cloud, local stack. A period is ${env.KIFF_PERIOD_SECONDS} s here (3600 s in production). State: ${state}`);
   const stack = await startStack(state, env, abort.signal);
   try {
-    const ended = stack.lost.then((name) => {
-      if (!abort.signal.aborted) throw new Error(`${name} ended by itself; see ${join(state, 'logs')}`);
-    });
-    await Promise.race([ended, job(stack, state, began, once)]);
+    await Promise.race([partEnds(stack, state), job(stack, state, began, once)]);
   } finally {
     say(abort.signal.aborted ? '\nStopping.' : 'Stopping.');
     await stack.stop();
   }
+}
+
+/** Rejects when a part ends by itself; one that ends because we are stopping is none. */
+async function partEnds(stack: Stack, state: string): Promise<never> {
+  const name = await stack.lost;
+  if (abort.signal.aborted) return new Promise<never>(() => undefined);
+  throw new Error(`${name} ended by itself; see ${join(state, 'logs')}`);
 }
 
 async function job(stack: Stack, state: string, began: number, once: boolean): Promise<void> {

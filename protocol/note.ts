@@ -16,7 +16,7 @@ export interface CheckpointHead {
 }
 
 /** One signature line of a note. `keyId` has 4 bytes. */
-export interface NoteSignature {
+interface NoteSignature {
   readonly name: string;
   readonly keyId: Hex;
   readonly signature: Hex;

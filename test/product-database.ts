@@ -88,7 +88,6 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
   const suffix = randomBytes(6).toString('hex');
   const names = { product: `kiff_test_${suffix}`, journal: `kiff_test_${suffix}_journal` };
   const tenantLoginSecret = randomBytes(32);
-  const tenants: TestTenant[] = [];
   const connections: pg.Client[] = [];
 
   await alone(clusterUrl, (client) => bootstrapCluster(client, { ...names, passwords: PASSWORDS }));
@@ -155,7 +154,6 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
       apiKey: '',
       keyId: '',
     };
-    tenants.push(tenant);
     await sealing.query('SELECT kiff.open_log($1, $2, $3, $4)', [
       id,
       origin,
@@ -189,12 +187,13 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
     sql,
     connect,
     async drop() {
+      const roles = (await sql<{ id: string }>('SELECT id FROM kiff.tenants')).map(({ id }) => tenantSchema(id));
       await Promise.all(connections.map((client) => client.end()));
       await alone(clusterUrl, async (client) => {
         for (const name of [names.product, names.journal]) {
           await client.query(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);
         }
-        for (const { role } of tenants) await client.query(`DROP ROLE IF EXISTS ${pg.escapeIdentifier(role)}`);
+        for (const role of roles) await client.query(`DROP ROLE IF EXISTS ${pg.escapeIdentifier(role)}`);
       });
     },
   };

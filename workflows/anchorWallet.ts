@@ -26,7 +26,7 @@ export interface AnchorWalletInput {
 }
 
 /** Something may be waiting to be anchored. It carries nothing. */
-export const nudge = defineSignal('nudge');
+const nudge = defineSignal('nudge');
 
 /** Rounds before a run hands over to the next, to keep its history short. */
 const ROUNDS = 500;

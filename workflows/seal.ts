@@ -41,7 +41,7 @@ export interface SealResult {
 }
 
 /** From the anchoring worker: this tenant's level changed. It carries nothing; the workflow looks for itself. */
-export const levelChanged = defineSignal('levelChanged');
+const levelChanged = defineSignal('levelChanged');
 
 /** When nobody tells it, the workflow looks by itself, rarely. */
 const LOOK_EVERY_SECONDS = 300;

@@ -41,8 +41,6 @@ export interface LevelChange {
 
 const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
 
-export type SealQueue = ReturnType<typeof createSealQueue>;
-
 export function createSealQueue(pool: Pool) {
   return {
     /** Logs that the contract does not know yet, as far as we have seen. */

@@ -30,11 +30,7 @@ export interface SendDependencies {
 }
 
 /** Signs and stores the nonce's first transaction unless it has one already (a crash may have come in between). */
-export async function ensureSigned(
-  deps: SendDependencies,
-  wallet: Wallet,
-  nonce: OpenNonce,
-): Promise<SignedTransaction[]> {
+async function ensureSigned(deps: SendDependencies, wallet: Wallet, nonce: OpenNonce): Promise<SignedTransaction[]> {
   const signed = await wallet.transactions(nonce.nonce);
   if (signed.length > 0) return signed;
   const { baseFee, tip } = await marketFees(deps.chain);

@@ -16,7 +16,7 @@ export interface LogIdentity {
 const CACHE_ENTRIES = 10_000;
 
 /** The process is configured for another chain or contract than the database: every receipt would be wrong. */
-export class WrongDeployment extends Error {
+class WrongDeployment extends Error {
   override readonly name = 'WrongDeployment';
   readonly code = 'wrong-deployment';
 }

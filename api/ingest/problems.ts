@@ -42,7 +42,7 @@ const PROBLEMS = {
 } as const satisfies Record<string, { status: number; title: string }>;
 
 export type ProblemSlug = keyof typeof PROBLEMS;
-export type ProblemType = `https://kiff.dev/problems/${ProblemSlug}`;
+type ProblemType = `https://kiff.dev/problems/${ProblemSlug}`;
 
 /** One fault inside a record: where (JSON pointer, RFC 6901) and what. It never repeats the value. */
 export interface Fault {

@@ -36,7 +36,7 @@ const optional = z.string().optional();
  * The KIFF framework's `audit.Record`. Members that it does not name pass: what is stored is the bytes. (Its result is a
  * copy without them, which costs nothing and keeps a member called `__proto__` away from assignments.)
  */
-export const recordShape = z.object({
+const recordShape = z.object({
   id: z.string().regex(RECORD_ID, 'must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -'),
   kind: required,
   entity_id: required,

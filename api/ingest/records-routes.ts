@@ -15,7 +15,7 @@ import { coveringSeal, leafLevel } from './seals.ts';
 import { findRecord, recordBytes, sealTerms } from './stored-record.ts';
 import type { TenantPools } from './tenant-pools.ts';
 
-export const MAX_RECORDS_PER_REQUEST = 1_000;
+const MAX_RECORDS_PER_REQUEST = 1_000;
 
 export interface RecordsDependencies {
   authenticate: Authenticate;

@@ -28,7 +28,11 @@ export async function startServer(handle: RequestListener, options: ServerOption
     { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 65_000, connectionsCheckingInterval: 2_000 },
     (request, response) => {
       unanswered.add(response);
-      response.on('close', () => unanswered.delete(response));
+      response.on('close', () => {
+        unanswered.delete(response);
+        // An answer that had begun before the drain left its connection open; Node sees it as idle one turn later.
+        if (drained !== undefined) setImmediate(() => server.closeIdleConnections());
+      });
       if (drained !== undefined) response.setHeader('Connection', 'close');
       handle(request, response);
     },
@@ -43,7 +47,7 @@ export async function startServer(handle: RequestListener, options: ServerOption
     const closed = new Promise<void>((resolve, reject) => {
       server.close((error) => (error ? reject(error) : resolve()));
     });
-    // A kept-alive connection would otherwise stay open after its last answer.
+    // A kept-alive connection would otherwise stay open after its answer.
     for (const response of unanswered) if (!response.headersSent) response.setHeader('Connection', 'close');
     const grace = new AbortController();
     const cut = delay(graceMilliseconds, undefined, { signal: grace.signal, ref: false }).then(

@@ -29,6 +29,9 @@ BEGIN
      OR cardinality(ids) <> cardinality(salts) OR cardinality(ids) <> cardinality(commitments) THEN
     RAISE EXCEPTION USING ERRCODE = 'KF001', MESSAGE = 'bad batch shape';
   END IF;
+  IF EXISTS (SELECT FROM unnest(commitments) AS c (bytes) WHERE octet_length(c.bytes) IS DISTINCT FROM 32) THEN
+    RAISE EXCEPTION USING ERRCODE = 'KF001', MESSAGE = 'bad commitment';
+  END IF;
 
   SELECT h.size, h.last_received_at INTO STRICT head_size, head_time FROM kiff_t_{{tenant}}.log_head h FOR UPDATE;
   now_ms := greatest(head_time, date_trunc('milliseconds', clock_timestamp()));

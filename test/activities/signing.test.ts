@@ -11,10 +11,11 @@ import { recoverSigner } from '../../protocol/signature.ts';
 import { createProductDatabase, type TestTenant } from '../product-database.ts';
 import { createPlane, failsAs, type Plane } from './plane.ts';
 
+const schema = (tenant: TestTenant): string => `kiff_t_${tenant.id}`;
+
 describe('the signer', function () {
   this.timeout(60_000);
   let plane: Plane;
-  const schema = (tenant: TestTenant) => `kiff_t_${tenant.id}`;
 
   before(async () => {
     plane = await createPlane();

@@ -27,7 +27,7 @@ describe('API keys', () => {
   it('with any one character changed are refused', () => {
     const { key } = createApiKey('acme');
     fc.assert(
-      fc.property(fc.nat(key.length - 1), fc.constantFrom(...'aZ09_-.'), (at, char) => {
+      fc.property(fc.nat(key.length - 1), fc.constantFrom('a', 'Z', '0', '9', '_', '-', '.'), (at, char) => {
         fc.pre(key[at] !== char);
         assert.equal(parseApiKey(key.slice(0, at) + char + key.slice(at + 1)), null);
       }),

@@ -88,10 +88,10 @@ describe('group commit', () => {
   it('never puts two keys into one call, and lets them take turns', async () => {
     const { calls, accept } = slowLog();
     const batcher = createBatcher(accept, { ...BATCH_LIMITS, inFlight: 1, records: 2 });
-    const key = (keyId: string): BatchKey => ({ ...KEY, keyId });
+    const [k1, k2] = [KEY, { ...KEY, keyId: 'k2' }];
     const results = [
-      ...['a', 'b', 'c', 'd', 'e'].map((id) => batcher.submit(key('k1'), [draft(id)])),
-      batcher.submit(key('k2'), [draft('x')]),
+      ...['a', 'b', 'c', 'd', 'e'].map((id) => batcher.submit(k1, [draft(id)])),
+      batcher.submit(k2, [draft('x')]),
     ];
     for (let done = 0; done < calls.length;) {
       calls[done++]!.finish();

@@ -1,4 +1,5 @@
 /** The ingest API of a test's own: real application, real HTTP, real Postgres; its log lines are kept. */
+import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import pino from 'pino';
 import { createApp } from '../../api/ingest/app.ts';
@@ -13,8 +14,7 @@ export interface Answer {
   status: number;
   headers: Headers;
   text: string;
-  /** The parsed body; of NDJSON its lines. */
-  // oxlint-disable-next-line typescript/no-explicit-any -- what a test expects of a body is what it tests
+  /** The parsed body; of NDJSON its lines. Untyped: what it holds is what the tests say. */
   json: any;
 }
 
@@ -49,7 +49,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
   const app = createApp({
     directory: {
       query: ((...args: Parameters<typeof directory.query>) => {
-        if (String(args[0]).includes('find_api_key')) keyLookups++;
+        if (args[0].includes('find_api_key')) keyLookups++;
         return directory.query(...args);
       }) as typeof directory.query,
     },
@@ -85,8 +85,6 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     }
     return { status: response.status, headers: response.headers, text, json };
   };
-  const bearer = (key: string | undefined): Record<string, string> =>
-    key === undefined ? {} : { authorization: `Bearer ${key}` };
 
   const post: IngestApi['post'] = (apiKey, body, headers = { 'content-type': 'application/json' }) =>
     send('/v1/records', {
@@ -109,6 +107,9 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
   };
 }
 
+const bearer = (key: string | undefined): Record<string, string> =>
+  key === undefined ? {} : { authorization: `Bearer ${key}` };
+
 /** A record as the KIFF framework writes it. */
 export function recordText(id: string, more: Record<string, unknown> = {}): string {
   return JSON.stringify({
@@ -119,4 +120,13 @@ export function recordText(id: string, more: Record<string, unknown> = {}): stri
     created_at: '2026-01-02T03:04:05.678901234Z',
     ...more,
   });
+}
+
+/** An answer that is a problem document of this kind, in all its members. */
+export function assertProblem(answer: Answer, status: number, slug: string): void {
+  assert.deepEqual([answer.status, answer.json.type], [status, `https://kiff.dev/problems/${slug}`]);
+  assert.match(answer.headers.get('content-type') ?? '', /^application\/problem\+json/);
+  assert.equal(answer.json.status, status);
+  assert.equal(answer.json.error, answer.json.detail);
+  assert.equal(answer.json.requestId, answer.headers.get('x-request-id'));
 }

@@ -5,6 +5,12 @@ import { createProductDatabase, type ProductDatabase, type TestTenant } from '..
 import { recordText, startIngestApi, type IngestApi } from './ingest-api.ts';
 import { LogSealer, SIGNER } from './seal-log.ts';
 
+/** All checks but those that ask the chain. */
+const verify = async (receipt: unknown) => {
+  const { checks } = await verifyReceipt(receipt, null, { trustReceipt: true, offline: true });
+  return checks.filter(({ status }) => status !== 'held' && status !== 'waived').map(({ name }) => name);
+};
+
 describe('receipts and seals', () => {
   let db: ProductDatabase;
   let api: IngestApi;
@@ -12,11 +18,6 @@ describe('receipts and seals', () => {
   let sealer: LogSealer;
   let firstSeq: number;
 
-  /** All checks but those that ask the chain. */
-  const verify = async (receipt: unknown) => {
-    const { checks } = await verifyReceipt(receipt, null, { trustReceipt: true, offline: true });
-    return checks.filter(({ status }) => status !== 'held' && status !== 'waived').map(({ name }) => name);
-  };
   const receiptOf = (id: string) => api.get(`/v1/records/${id}/receipt`, tenant.apiKey);
   const levelOf = async (id: string): Promise<string> => (await api.get(`/v1/records/${id}`, tenant.apiKey)).json.level;
 

@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { readEnv } from '../../api/ingest/env.ts';
+import { startServer } from '../../api/ingest/server.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { recordText, startIngestApi, type IngestApi } from './ingest-api.ts';
 
@@ -104,6 +106,36 @@ describe('the ingest process', () => {
       .split('\n')
       .map((line) => (JSON.parse(line) as { msg: string }).msg);
     assert.deepEqual(events, ['api.draining', 'http.request', 'api.stopped']);
+  });
+
+  it('does not wait for connections that are only kept alive, also after an answer that had begun', async () => {
+    let begun!: ServerResponse;
+    const server = await startServer(
+      (_request, response) => {
+        begun = response;
+        response.write('begun ');
+      },
+      { host: '127.0.0.1', port: 0, graceMilliseconds: 3_600_000 },
+    );
+    const response = await fetch(server.url);
+    assert.equal(response.headers.get('connection'), 'keep-alive');
+    const drained = server.drain();
+    assert.equal(server.drain(), drained);
+    begun.end('done');
+    assert.equal(await response.text(), 'begun done');
+    await drained;
+    await assert.rejects(fetch(server.url));
+  });
+
+  it('cuts off what is still open when the grace time is over', async () => {
+    const server = await startServer((_request, response) => void response.write('never done'), {
+      host: '127.0.0.1',
+      port: 0,
+      graceMilliseconds: 1,
+    });
+    const response = await fetch(server.url);
+    await server.drain();
+    await assert.rejects(response.text());
   });
 
   it('refuses to start for another chain or contract than the database’s', async () => {

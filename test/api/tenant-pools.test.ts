@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
-import { createTenantPools, type TenantPools } from '../../api/ingest/tenant-pools.ts';
+import { createTenantPools, type TenantLogin, type TenantPools } from '../../api/ingest/tenant-pools.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
+
+function login({ id }: TestTenant): TenantLogin {
+  return { tenant: id, loginVersion: 1 };
+}
 
 describe('tenant pools', () => {
   let db: ProductDatabase;
@@ -23,7 +27,6 @@ describe('tenant pools', () => {
   afterEach(() => pools.close());
   after(() => db.drop());
 
-  const login = (tenant: TestTenant) => ({ tenant: tenant.id, loginVersion: 1 });
   const whoAmI = (tenant: TestTenant): Promise<string> =>
     pools.use(login(tenant), async (pool) => {
       const { rows } = await pool.query<{ name: string }>('SELECT session_user::text AS name');

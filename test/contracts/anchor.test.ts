@@ -1,3 +1,4 @@
+// Past 10 KB: every outcome of anchor, by example.
 import assert from 'node:assert/strict';
 import {
   encodeFunctionData,

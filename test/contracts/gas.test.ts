@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { encodeFunctionData } from 'viem';
 import { registryAbi } from '../../contracts/registry.ts';
@@ -20,7 +20,7 @@ describe('SealRegistry: gas', () => {
     this.timeout(60_000);
     net = await startDevnet({ periodSeconds: 3600, coolingOffSeconds: 0 });
     figures = await measure(net);
-    if (process.env['GAS_SNAPSHOT'] === 'write' || !existsSync(snapshotFile)) {
+    if (process.env['GAS_SNAPSHOT'] === 'write') {
       writeFileSync(snapshotFile, `${JSON.stringify(figures, null, 2)}\n`);
     }
   });

@@ -1,3 +1,4 @@
+// Past 10 KB: every form of signature and every kind of signer, by example.
 import assert from 'node:assert/strict';
 import {
   concatHex,

@@ -153,7 +153,7 @@ describe('a seal under faults', function () {
   it('F36: two sealing and two signing workers at once; one seal, no quarrel', async () => {
     const others = await Promise.all([local.another('sealing'), local.another('signing')]);
     try {
-      const tenants = await Promise.all([local.tenant(), local.tenant(), local.tenant()]);
+      const tenants = await local.tenants(3);
       const records = await Promise.all(tenants.map((tenant) => post(local.stack.apiUrl, tenant, auditRecord())));
       await Promise.all(
         tenants.map((tenant, index) => untilLevel(local.stack.apiUrl, tenant, records[index]!.id, 'final')),

@@ -22,7 +22,7 @@ import type { Hex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
 import { PRODUCT } from '../../sql/prepare.ts';
 import { connectChain } from '../../workers/chain.ts';
-import { lazily } from '../parts.ts';
+import { lazily, temporal } from '../parts.ts';
 
 /** Seconds: long enough to post into, short enough to wait for. */
 export const PERIOD_SECONDS = 4;
@@ -32,8 +32,10 @@ export interface LocalStack {
   kms: KmsControl;
   chain: PublicClient;
   temporal: Client;
-  /** A new tenant, active. */
+  /** A new tenant, active. The earlier ones are paused, so that they do not go on sealing for nothing. */
   tenant(): Promise<LocalTenant>;
+  /** Several at once. */
+  tenants(count: number): Promise<LocalTenant[]>;
   /** The KMS key of a tenant, by its id: administrative calls and faults take no alias. */
   keyId(tenant: LocalTenant): Promise<string>;
   /** Runs a statement as superuser in the product database. */
@@ -52,10 +54,12 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
   const state = await mkdtemp(join(tmpdir(), 'kiff-cloud-stack-'));
   chmodSync(state, 0o755);
   const anvil = await startAnvil({ blockTime: 1, logFile: join(state, 'anvil.log') });
+  const server = await temporal();
   const env = readStackEnv({
     KIFF_PERIOD_SECONDS: String(PERIOD_SECONDS),
     KIFF_HOST: 'kiff.test',
     BASE_RPC_URL: anvil.rpcUrl,
+    TEMPORAL_ADDRESS: server.address,
   });
   const stack = await startStack(state, env, new AbortController().signal, () => undefined);
   const { around, processes } = stack;
@@ -66,13 +70,23 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
   const superuser = new pg.Pool({ connectionString: url.href, max: 2 });
   const extra: RunningProcess[] = [];
   let count = 0;
+  const tenants = async (wanted: number): Promise<LocalTenant[]> => {
+    await superuser.query(`UPDATE kiff.tenants SET status = 'paused' WHERE status = 'active'`);
+    const ids = Array.from({ length: wanted }, () => `t${Date.now().toString(36)}${(count++).toString(36)}`);
+    return Promise.all(ids.map((id) => createTenant(around, id)));
+  };
 
   return {
     stack,
     chain,
     kms: connectControl({ url: around.kms.url, token: around.secrets.kmsControl }),
     temporal: new Client({ connection, namespace: around.temporal.namespace }),
-    tenant: () => createTenant(around, `t${Date.now().toString(36)}${(count++).toString(36)}`),
+    async tenant() {
+      const [only] = await tenants(1);
+      if (only === undefined) throw new Error('no tenant was made');
+      return only;
+    },
+    tenants,
     keyId: (tenant) =>
       withAdminKms(around.kms, async (client) => {
         const { KeyMetadata } = await client.send(new DescribeKeyCommand({ KeyId: tenantKeyAlias(tenant.id) }));

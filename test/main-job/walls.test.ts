@@ -16,6 +16,32 @@ import type { LocalTenant } from '../../dev/tenant.ts';
 import { auditRecord, get, post, until, untilLevel } from './client.ts';
 import { localStack, type LocalStack } from './local-stack.ts';
 
+/** A digest for a key to sign. */
+const sign = (alias: string): SignCommand =>
+  new SignCommand({
+    KeyId: alias,
+    Message: new Uint8Array(32),
+    MessageType: 'DIGEST',
+    SigningAlgorithm: 'ECDSA_SHA_256',
+  });
+
+/** Runs a statement with a process's own login and expects that it is refused. */
+async function refusedBy(
+  { stack }: LocalStack,
+  name: ProcessName,
+  statement: string,
+  variable = 'DATABASE_URL',
+): Promise<void> {
+  const connectionString = environmentOf(name, stack.around)[variable]!;
+  const client = new pg.Client({ connectionString });
+  await client.connect();
+  try {
+    await assert.rejects(client.query(statement), { code: '42501' }, statement);
+  } finally {
+    await client.end();
+  }
+}
+
 describe('walls', function () {
   this.timeout(120_000);
   let local: LocalStack;
@@ -78,13 +104,6 @@ describe('walls', function () {
       for (const client of clients) client.destroy();
     });
 
-    const sign = (alias: string) =>
-      new SignCommand({
-        KeyId: alias,
-        Message: new Uint8Array(32),
-        MessageType: 'DIGEST',
-        SigningAlgorithm: 'ECDSA_SHA_256',
-      });
     const denied = { name: 'AccessDeniedException' };
 
     it('control: the signer may sign with a tenant key', async () => {
@@ -141,24 +160,12 @@ describe('walls', function () {
   });
 
   describe('databases', () => {
-    /** Runs a statement with a process's own login and expects that it is refused. */
-    async function refused(name: ProcessName, statement: string, variable = 'DATABASE_URL'): Promise<void> {
-      const connectionString = environmentOf(name, local.stack.around)[variable]!;
-      const client = new pg.Client({ connectionString });
-      await client.connect();
-      try {
-        await assert.rejects(client.query(statement), { code: '42501' }, statement);
-      } finally {
-        await client.end();
-      }
-    }
-
     it('the journal is read and appended to, never changed', async () => {
       for (const table of ['logs', 'statements', 'signatures']) {
-        await refused('signing', `DELETE FROM journal.${table}`, 'JOURNAL_URL');
-        await refused('signing', `TRUNCATE journal.${table}`, 'JOURNAL_URL');
+        await refusedBy(local, 'signing', `DELETE FROM journal.${table}`, 'JOURNAL_URL');
+        await refusedBy(local, 'signing', `TRUNCATE journal.${table}`, 'JOURNAL_URL');
       }
-      await refused('signing', `UPDATE journal.statements SET root = prev`, 'JOURNAL_URL');
+      await refusedBy(local, 'signing', `UPDATE journal.statements SET root = prev`, 'JOURNAL_URL');
     });
 
     it('no other login gets into the journal database', async () => {
@@ -170,21 +177,21 @@ describe('walls', function () {
 
     it('each worker keeps to its own step', async () => {
       const schema = `kiff_t_${tenant.id}`;
-      await refused('api', `SELECT * FROM kiff.tenants`);
-      await refused('api', `SELECT * FROM kiff.api_keys`);
-      await refused('api', `SELECT * FROM ${schema}.records`);
-      await refused('sealing', `SELECT * FROM ${schema}.bodies`);
-      await refused('sealing', `INSERT INTO ${schema}.records (leaf_index) VALUES (0)`);
-      await refused('sealing', `UPDATE ${schema}.seals SET level = 'final'`);
-      await refused('sealing', `SELECT ${schema}.record_signature(1, '', '', 0, '', '', '')`);
-      await refused('signing', `SELECT * FROM ${schema}.records`);
-      await refused('signing', `SELECT ${schema}.collect(0)`);
-      await refused('signing', `SELECT ${schema}.record_root(1, '')`);
-      await refused('anchoring', `SELECT * FROM ${schema}.seals`);
-      await refused('anchoring', `UPDATE kiff.nonces SET state = 'open'`);
+      await refusedBy(local, 'api', `SELECT * FROM kiff.tenants`);
+      await refusedBy(local, 'api', `SELECT * FROM kiff.api_keys`);
+      await refusedBy(local, 'api', `SELECT * FROM ${schema}.records`);
+      await refusedBy(local, 'sealing', `SELECT * FROM ${schema}.bodies`);
+      await refusedBy(local, 'sealing', `INSERT INTO ${schema}.records (leaf_index) VALUES (0)`);
+      await refusedBy(local, 'sealing', `UPDATE ${schema}.seals SET level = 'final'`);
+      await refusedBy(local, 'sealing', `SELECT ${schema}.record_signature(1, '', '', 0, '', '', '')`);
+      await refusedBy(local, 'signing', `SELECT * FROM ${schema}.records`);
+      await refusedBy(local, 'signing', `SELECT ${schema}.collect(0)`);
+      await refusedBy(local, 'signing', `SELECT ${schema}.record_root(1, '')`);
+      await refusedBy(local, 'anchoring', `SELECT * FROM ${schema}.seals`);
+      await refusedBy(local, 'anchoring', `UPDATE kiff.nonces SET state = 'open'`);
       for (const name of ['api', 'sealing', 'signing', 'anchoring'] as const) {
-        await refused(name, `SET ROLE kiff_owner`);
-        await refused(name, `CREATE TABLE kiff.mine ()`);
+        await refusedBy(local, name, `SET ROLE kiff_owner`);
+        await refusedBy(local, name, `CREATE TABLE kiff.mine ()`);
       }
     });
   });
@@ -195,11 +202,12 @@ describe('walls', function () {
       const record = auditRecord({ message: secret, data: { customer: secret }, actor_id: secret, entity_id: secret });
       const posted = await post(local.stack.apiUrl, tenant, record);
       await untilLevel(local.stack.apiUrl, tenant, posted.id, 'final');
-      const stored = await get<object>(local.stack.apiUrl, tenant, `/v1/records/${posted.id}`);
+      const stored = await get(local.stack.apiUrl, tenant, `/v1/records/${posted.id}`);
       assert.ok(stored.text.includes(secret), 'control: it is there, where it belongs');
 
       // A seal that fails for good: a superuser alters the stored record of a log of its own.
-      const victim = await local.tenant();
+      const [victim] = await local.tenants(1);
+      assert.ok(victim);
       const damaged = await post(local.stack.apiUrl, victim, auditRecord({ id: `${secret}:damaged`, message: secret }));
       await local.sql(`ALTER TABLE kiff_t_${victim.id}.records DROP CONSTRAINT leaf_hash_of_entry`);
       await local.sql(`UPDATE kiff_t_${victim.id}.records SET entry = convert_to($1, 'UTF8') WHERE leaf_index = $2`, [

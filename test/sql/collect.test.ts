@@ -134,19 +134,22 @@ describe('collect(), the cut', () => {
     this.timeout(60_000);
     const tenant = await db.createTenant();
     const first = await thisPeriod();
-    let running = true;
+    const stop = new AbortController();
     const writers = [0, 1, 2].map(async (w) => {
       const writer = await db.connect(tenant.url);
-      for (let turn = 0; running; turn++) {
+      for (let turn = 0; !stop.signal.aborted; turn++) {
         await writer.query('BEGIN');
         await accept(writer, tenant, [`w${w}-${turn}`, `w${w}-${turn}-b`]);
         await writer.query(turn % 7 === 3 ? 'ROLLBACK' : 'COMMIT');
       }
     });
     const read: Cut[] = [];
-    for (let period = first; period < first + 4; period += P) read.push(await collectWhenOver(tenant, period));
-    running = false;
-    await Promise.all(writers);
+    try {
+      for (let period = first; period < first + 4; period += P) read.push(await collectWhenOver(tenant, period));
+    } finally {
+      stop.abort();
+      await Promise.all(writers);
+    }
     await collectWhenOver(tenant, await thisPeriod());
 
     assert.deepEqual(await wrongCuts(tenant), []);

@@ -4,6 +4,8 @@ import { LogSealer, SIGNER } from '../api/seal-log.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { accept } from './batch.ts';
 
+const ones = (length: number): string => `'\\x${'11'.repeat(length)}'`;
+
 describe('what was once fixed stays', () => {
   let db: ProductDatabase;
   let tenant: TestTenant;
@@ -31,7 +33,6 @@ describe('what was once fixed stays', () => {
   /** As superuser, and so past every grant: only the trigger stands in the way. */
   const update = (set: string): Promise<unknown> =>
     db.sql(`UPDATE ${tenant.role}.seals SET ${set} WHERE seq = $1`, [seq]);
-  const ones = (length: number): string => `'\\x${'11'.repeat(length)}'`;
 
   it('a root, as soon as there is one; the same root again is no news', async () => {
     await assert.rejects(update(`root = ${ones(32)}`), { code: 'KF030' });

@@ -39,7 +39,8 @@ describe('who may do what in the product database', () => {
         await denied(`INSERT INTO ${tenant.role}.${table} DEFAULT VALUES`);
         await denied(`DELETE FROM ${tenant.role}.${table}`);
         await denied(`TRUNCATE ${tenant.role}.${table}`);
-        await denied(`LOCK TABLE ${tenant.role}.${table} IN ACCESS EXCLUSIVE MODE`);
+        await denied(`BEGIN; LOCK TABLE ${tenant.role}.${table} IN ROW SHARE MODE`);
+        await client.query('ROLLBACK');
       }
       await denied(`UPDATE ${tenant.role}.log_head SET size = 0`);
       await denied(`UPDATE ${tenant.role}.bodies SET salt = salt`);
@@ -67,10 +68,8 @@ describe('who may do what in the product database', () => {
     });
 
     it('sees its own rows of the directory and no others', async () => {
-      const seen = async (column: string, table: string): Promise<unknown[]> =>
-        (await client.query(`SELECT ${column} AS tenant FROM kiff.${table}`)).rows;
-      assert.deepEqual(await seen('id', 'tenants'), [{ tenant: tenant.id }]);
-      assert.deepEqual(await seen('tenant', 'logs'), [{ tenant: tenant.id }]);
+      assert.deepEqual((await client.query('SELECT id FROM kiff.tenants')).rows, [{ id: tenant.id }]);
+      assert.deepEqual((await client.query('SELECT tenant FROM kiff.logs')).rows, [{ tenant: tenant.id }]);
       await denied('SELECT FROM kiff.api_keys');
       assert.equal((await db.sql('SELECT FROM kiff.tenants')).length, 2, 'control: there are two');
     });

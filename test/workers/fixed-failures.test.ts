@@ -12,13 +12,19 @@ const SECRET = 'the customer is Ada Lovelace';
 async function thrown(error: unknown): Promise<ApplicationFailure> {
   const environment = new MockActivityEnvironment({}, { interceptors: [fixedFailures(pino({ level: 'silent' }))] });
   try {
-    await environment.run(() => Promise.reject(error as Error));
+    await environment.run(async () => {
+      throw error;
+    });
   } catch (caught) {
     assert.ok(caught instanceof ApplicationFailure);
     return caught;
   }
   throw new assert.AssertionError({ message: 'nothing was thrown' });
 }
+
+const failing = async (): Promise<never> => {
+  throw new Error(SECRET);
+};
 
 /** Everything of an error that would travel into a history. */
 const everything = (error: Error): string =>
@@ -55,9 +61,6 @@ describe('failures on their way into a history', () => {
 
   it('control: without the interceptor the text would travel', async () => {
     const environment = new MockActivityEnvironment();
-    await assert.rejects(
-      environment.run(() => Promise.reject(new Error(SECRET))),
-      { message: SECRET },
-    );
+    await assert.rejects(environment.run(failing), { message: SECRET });
   });
 });

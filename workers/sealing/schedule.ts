@@ -6,14 +6,14 @@ import { SCHEDULE_ID, SEALING_QUEUE } from '../../workflows/ids.ts';
 import type { sealHour } from '../../workflows/sealHour.ts';
 
 /** temporal.api.enums.v1.IndexedValueType */
-const INDEXED_VALUE_TYPE = { Keyword: 2, Int: 3 } as const;
+const INDEXED_VALUE_TYPE: Readonly<Record<'Keyword' | 'Int', number>> = { Keyword: 2, Int: 3 };
 
 /** @throws Error that gives the commands which register what is missing */
 export async function requireSearchAttributes(client: Client): Promise<void> {
   const namespace = client.options.namespace;
   const { customAttributes } = await client.connection.operatorService.listSearchAttributes({ namespace });
   const missing = Object.entries(SEARCH_ATTRIBUTES).filter(
-    ([name, type]) => customAttributes[name] !== INDEXED_VALUE_TYPE[type],
+    ([name, type]) => Number(customAttributes[name]) !== INDEXED_VALUE_TYPE[type],
   );
   if (missing.length === 0) return;
   const commands = missing.map(
