@@ -30,10 +30,15 @@ try {
     const history = await client.workflow.getHandle(workflowId, runId).fetchHistory();
     writeFileSync(
       join(packageRoot, 'test/histories', `${name}.json`),
-      `${JSON.stringify(historyToJSON(history), null, 1)}\n`,
+      `${JSON.stringify(JSON.parse(historyToJSON(history)), anonymous, 1)}\n`,
     );
     console.log(`${name}: ${workflowId}, ${history.events?.length ?? 0} events`);
   }
 } finally {
   await connection.close();
+}
+
+/** Which process on which machine did it is nobody's business. */
+function anonymous(name: string, value: unknown): unknown {
+  return name === 'identity' ? 'recorded' : value;
 }

@@ -45,6 +45,7 @@ const { confirmSeals, releaseWallet } = proxyActivities<AnchoringActivities>({
   taskQueue: ANCHORING_QUEUE,
   startToCloseTimeout: '60s',
   retry,
+  summary: 'Give the wallet up to the next run',
 });
 
 export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
@@ -68,7 +69,9 @@ export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
     if (inFlight !== null) continue;
     setCurrentDetails(describe(waiting, early));
     const underWay = waiting > 0 || early > 0;
-    await condition(() => told.nudged, (underWay ? input.pollSeconds : input.idleSeconds) * 1000);
+    await condition(() => told.nudged, (underWay ? input.pollSeconds : input.idleSeconds) * 1000, {
+      summary: underWay ? 'Look again soon' : 'Nothing to do: wait for a nudge',
+    });
   }
 
   await releaseWallet();

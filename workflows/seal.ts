@@ -49,14 +49,17 @@ const LOOK_EVERY_SECONDS = 300;
 const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '60s' } as const;
 
 /** Reads. */
-const reads = proxyActivities<LogActivities>({ taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry });
+const read = { taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry } as const;
+const { sealOfPeriod } = proxyActivities<LogActivities>({ ...read, summary: 'Which seal is of this period' });
+const { unsignedSeals } = proxyActivities<LogActivities>({ ...read, summary: 'Which seals have no signature yet' });
+const { sealStanding } = proxyActivities<LogActivities>({ ...read, summary: 'Where the seal stands' });
 
 /** Writes that come out the same however often they run. */
-const writes = proxyActivities<LogActivities>({
-  taskQueue: SEALING_QUEUE,
-  startToCloseTimeout: '6h',
-  heartbeatTimeout: '60s',
-  retry,
+const write = { taskQueue: SEALING_QUEUE, startToCloseTimeout: '6h', heartbeatTimeout: '60s', retry } as const;
+const { collect } = proxyActivities<LogActivities>({ ...write, summary: 'Collect: cut the period under the log head' });
+const { hashSeals } = proxyActivities<LogActivities>({
+  ...write,
+  summary: 'Merkle-hash: extend the tree, compute roots',
 });
 
 /** A wish: the wallet also looks by itself. */
@@ -80,17 +83,13 @@ export async function seal(input: SealInput): Promise<SealResult> {
 
   // Collect: cut this period, and every earlier one that was missed.
   say('Collecting: fixing which records belong to the period.');
-  const newest = await writes.collect.executeWithOptions({ summary: 'Collect: cut the period under the log head' }, [
-    { tenantId, period },
-  ]);
-  const seq = newest === null ? null : await reads.sealOfPeriod({ tenantId, period });
+  const newest = await collect({ tenantId, period });
+  const seq = newest === null ? null : await sealOfPeriod({ tenantId, period });
   if (seq === null) return { seq, level: 'not-begun' };
 
   // Merkle-hash: re-read and re-hash the entries, extend the tiles, store the roots.
   say(`Seal ${seq}: hashing the new records into the Merkle tree.`);
-  await writes.hashSeals.executeWithOptions({ summary: 'Merkle-hash: extend the tree, compute roots' }, [
-    { tenantId, throughSeq: seq },
-  ]);
+  await hashSeals({ tenantId, throughSeq: seq });
 
   // KMS-sign: every unsigned seal in order. An absent signer is waited for, at most one period.
   say(`Seal ${seq}: waiting for the signer.`);
@@ -106,15 +105,17 @@ export async function seal(input: SealInput): Promise<SealResult> {
   await nudged();
 
   // Confirm: follow the levels to `final`.
-  for (let standing = await reads.sealStanding({ tenantId, seq }); ;) {
+  for (let standing = await sealStanding({ tenantId, seq }); ;) {
     upsertSearchAttributes([{ key: LEVEL, value: standing.refused ? 'refused' : standing.level }]);
     say(describe(seq, standing));
     if (standing.level === 'final') return { seq, level: 'final' };
     if (standing.refused)
       throw ApplicationFailure.nonRetryable('The contract would refuse this seal; it was set aside.', 'seal-refused');
-    await condition(() => told.changed, LOOK_EVERY_SECONDS * 1000);
+    await condition(() => told.changed, LOOK_EVERY_SECONDS * 1000, {
+      summary: `Wait for what comes after '${standing.level}'`,
+    });
     told.changed = false;
-    standing = await reads.sealStanding({ tenantId, seq });
+    standing = await sealStanding({ tenantId, seq });
   }
 }
 
@@ -126,7 +127,7 @@ async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: numbe
     scheduleToCloseTimeout: periodSeconds * 1000,
     retry,
   });
-  for (const seq of await reads.unsignedSeals({ tenantId, throughSeq })) {
+  for (const seq of await unsignedSeals({ tenantId, throughSeq })) {
     try {
       await signSeal.executeWithOptions({ summary: `KMS-sign seal ${seq}` }, [{ tenantId, seq }]);
     } catch (error) {

@@ -16,23 +16,40 @@ export interface OnboardingResult {
 
 const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
 
-/** Reads and repeatable writes. */
-const log = proxyActivities<LogActivities>({ taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry });
-const keys = proxyActivities<KeyAdminActivities>({ taskQueue: KEYADMIN_QUEUE, startToCloseTimeout: '30s', retry });
-const wallet = proxyActivities<AnchoringActivities>({ taskQueue: ANCHORING_QUEUE, startToCloseTimeout: '10s', retry });
+/** Reads. */
+const sealing = { taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry } as const;
+const { logRegistered } = proxyActivities<LogActivities>({ ...sealing, summary: 'Does the contract know the log' });
+
+/** Writes that find what an earlier try has done. */
+const { openLog } = proxyActivities<LogActivities>({ ...sealing, summary: "Fix the log's identity" });
+const { activateTenant } = proxyActivities<LogActivities>({ ...sealing, summary: 'Activate: fix the first period' });
+const { createTenantKey } = proxyActivities<KeyAdminActivities>({
+  taskQueue: KEYADMIN_QUEUE,
+  startToCloseTimeout: '30s',
+  retry,
+  summary: 'Make the signing key in KMS',
+});
+
+/** A wish: the wallet also looks by itself. */
+const { nudgeWallet } = proxyActivities<AnchoringActivities>({
+  taskQueue: ANCHORING_QUEUE,
+  startToCloseTimeout: '10s',
+  retry,
+  summary: 'Wake the wallet',
+});
 
 export async function tenantOnboarding({ tenantId }: { tenantId: string }): Promise<OnboardingResult> {
   setCurrentDetails(`**${tenantId}**: making the signing key in KMS.`);
-  const { genesisSigner } = await keys.createTenantKey({ tenantId });
-  await log.openLog({ tenantId, genesisSigner });
+  const { genesisSigner } = await createTenantKey({ tenantId });
+  await openLog({ tenantId, genesisSigner });
 
   setCurrentDetails(`**${tenantId}**: waiting until the contract on Base knows the log.`);
-  await wallet.nudgeWallet();
-  while (!(await log.logRegistered({ tenantId }))) {
+  await nudgeWallet();
+  while (!(await logRegistered({ tenantId }))) {
     await sleep('1s', { summary: 'The log is not registered on Base yet' });
   }
 
-  const { firstPeriod } = await log.activateTenant({ tenantId });
+  const { firstPeriod } = await activateTenant({ tenantId });
   setCurrentDetails(`**${tenantId}** is active; its signer is \`${genesisSigner}\`.`);
   return { genesisSigner, firstPeriod };
 }

@@ -1,16 +1,22 @@
 import assert from 'node:assert/strict';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import { ApplicationFailure } from '@temporalio/common';
 import pg from 'pg';
 import { pino } from 'pino';
 import { failure } from '../../activities/failures.ts';
 import { fixedFailures } from '../../workers/fixed-failures.ts';
 
+const logger = new DefaultLogger('ERROR');
+
 const SECRET = 'the customer is Ada Lovelace';
 
 /** Runs an activity that throws `error` behind the interceptor, as a worker would. */
 async function thrown(error: unknown): Promise<ApplicationFailure> {
-  const environment = new MockActivityEnvironment({}, { interceptors: [fixedFailures(pino({ level: 'silent' }))] });
+  const environment = new MockActivityEnvironment(
+    {},
+    { logger, interceptors: [fixedFailures(pino({ level: 'silent' }))] },
+  );
   try {
     await environment.run(async () => {
       throw error;
@@ -60,7 +66,7 @@ describe('failures on their way into a history', () => {
   });
 
   it('control: without the interceptor the text would travel', async () => {
-    const environment = new MockActivityEnvironment();
+    const environment = new MockActivityEnvironment({}, { logger });
     await assert.rejects(environment.run(failing), { message: SECRET });
   });
 });

@@ -6,6 +6,7 @@ import { DeterminismViolationError } from '@temporalio/workflow';
 import { historyFromJSON } from '@temporalio/common/lib/proto-utils.js';
 import { bundleWorkflowCode, DefaultLogger, Worker, type WorkflowBundleWithSourceMap } from '@temporalio/worker';
 import { packageRoot } from '../../dev/root.ts';
+import '../quiet-temporal.ts';
 
 const folder = join(packageRoot, 'test/histories');
 const names = readdirSync(folder).filter((name) => name.endsWith('.json'));
