@@ -93,9 +93,10 @@ export async function seal(input: SealInput): Promise<SealResult> {
 
   // KMS-sign: every unsigned seal in order. An absent signer is waited for, at most one period.
   say(`Seal ${seq}: waiting for the signer.`);
-  if (!(await signAll(input, seq))) {
+  const absence = await signAll(input, seq);
+  if (absence !== null) {
     upsertSearchAttributes([{ key: LEVEL, value: 'awaiting-signer' }]);
-    say(`Seal ${seq}: the signer was away for a whole period. The next seal catches up; nothing is lost.`);
+    say(`Seal ${seq}: not signed for a whole period (${absence}). The next seal catches up; nothing is lost.`);
     return { seq, level: 'awaiting-signer' };
   }
 
@@ -109,8 +110,9 @@ export async function seal(input: SealInput): Promise<SealResult> {
     upsertSearchAttributes([{ key: LEVEL, value: standing.refused ? 'refused' : standing.level }]);
     say(describe(seq, standing));
     if (standing.level === 'final') return { seq, level: 'final' };
-    if (standing.refused)
+    if (standing.refused) {
       throw ApplicationFailure.nonRetryable('The contract would refuse this seal; it was set aside.', 'seal-refused');
+    }
     await condition(() => told.changed, LOOK_EVERY_SECONDS * 1000, {
       summary: `Wait for what comes after '${standing.level}'`,
     });
@@ -119,8 +121,11 @@ export async function seal(input: SealInput): Promise<SealResult> {
   }
 }
 
-/** @returns false when the signer was absent for one period. A refusal that no retry can change fails the workflow. */
-async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: number): Promise<boolean> {
+/**
+ * @returns null when all is signed, else why a signature did not come for one period. A refusal that no retry can change
+ *   fails the workflow.
+ */
+async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: number): Promise<string | null> {
   const { signSeal } = proxyActivities<SigningActivities>({
     taskQueue: SIGNING_QUEUE,
     startToCloseTimeout: '30s',
@@ -131,18 +136,20 @@ async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: numbe
     try {
       await signSeal.executeWithOptions({ summary: `KMS-sign seal ${seq}` }, [{ tenantId, seq }]);
     } catch (error) {
-      if (isAbsence(error)) return false;
-      throw error;
+      const absence = absenceOf(error);
+      if (absence === null) throw error;
+      return absence;
     }
   }
-  return true;
+  return null;
 }
 
-/** True for "nobody answered in time" and for a signer that answered, until time ran out, that it could not sign yet. */
-function isAbsence(error: unknown): boolean {
-  if (!(error instanceof ActivityFailure)) return false;
-  if (error.cause instanceof TimeoutFailure) return true;
-  return error.cause instanceof ApplicationFailure && error.cause.nonRetryable !== true;
+/** Nobody answered in time, or a signer answered, until time ran out, that it could not sign yet; null for anything else. */
+function absenceOf(error: unknown): string | null {
+  if (!(error instanceof ActivityFailure)) return null;
+  if (error.cause instanceof TimeoutFailure) return 'the signer was away';
+  if (!(error.cause instanceof ApplicationFailure) || error.cause.nonRetryable === true) return null;
+  return `the last failure was ${error.cause.type}`;
 }
 
 async function nudged(): Promise<void> {
