@@ -1,4 +1,5 @@
 /** A pg pool whose bigints are numbers (indexes and seconds stay far below 2^53), and its errors in our words. */
+import type { ApplicationFailure } from '@temporalio/common';
 import pg from 'pg';
 import { failure, type FailureType } from './failures.ts';
 
@@ -8,7 +9,7 @@ const INT8 = 20;
 const OWN_STATES: Readonly<Record<string, FailureType>> = {
   KF004: 'period-not-over',
   KF005: 'log-not-active',
-  KF006: 'statement-conflict',
+  KF006: 'seal-conflict',
   KF007: 'root-conflict',
   KF010: 'log-identity-conflict',
   KF011: 'log-not-active',
@@ -40,7 +41,7 @@ export function createPool(url: string, max: number): pg.Pool {
 }
 
 /** Translates a pg error at the edge: our own states by name, a lost or refused connection as unavailable. */
-export function databaseFailure(error: unknown): Error | undefined {
+export function databaseFailure(error: unknown): ApplicationFailure | undefined {
   if (error instanceof pg.DatabaseError) {
     const own = error.code === undefined ? undefined : OWN_STATES[error.code];
     if (own !== undefined) return failure(own);

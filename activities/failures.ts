@@ -40,6 +40,10 @@ const KINDS = {
     text: 'Stored tiles do not give the root that was sealed before. Nothing was signed.',
     final: true,
   },
+  'seal-conflict': {
+    text: 'The product database holds another signed statement for this seq. The journal has the true one.',
+    final: true,
+  },
   'root-conflict': { text: 'Another root stands for this seal already. Nothing was signed.', final: true },
   'statement-conflict': {
     text: 'The journal holds another statement for this seq; this one is refused for good.',
@@ -82,4 +86,4 @@ export function failureType(error: unknown): FailureType | undefined {
 
 /** What must wake a person. The name is stable: alert rules match on it. */
 export type Alert = (name: FailureType | AlertName, fields: Readonly<Record<string, string | number>>) => void;
-type AlertName = 'seal-refused' | 'reorg' | 'final-reorged' | 'nonce-reopened' | 'seal-by-another';
+type AlertName = 'seal-refused' | 'reorg' | 'nonce-reopened' | 'transaction-reverted';

@@ -12,6 +12,8 @@ export interface AnvilOptions {
   port?: number;
   chainId?: number;
   logFile: string;
+  /** Gives the start up. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface Anvil {
@@ -38,7 +40,7 @@ const keptStates = 128;
  * before the restart can no longer be asked for (blocks, receipts and logs can).
  */
 export async function startAnvil(options: AnvilOptions): Promise<Anvil> {
-  const { stateFile, blockTime, port = 0, chainId = 31337, logFile } = options;
+  const { stateFile, blockTime, port = 0, chainId = 31337, logFile, signal } = options;
   if (stateFile !== undefined) {
     mkdirSync(dirname(stateFile), { recursive: true });
     await stopLeftover(`${stateFile}.pid`); // before its file is read: it writes it every second, and when it ends
@@ -54,6 +56,7 @@ export async function startAnvil(options: AnvilOptions): Promise<Anvil> {
     args,
     env: {},
     logFile,
+    signal,
     ...(stateFile === undefined ? {} : { pidFile: `${stateFile}.pid` }),
     ready: async (log) => {
       const listening = /^Listening on (127\.0\.0\.1:\d+)$/m.exec(log)?.[1];

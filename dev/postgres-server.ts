@@ -56,25 +56,30 @@ export class PostgresServer {
   }
 
   async stop(mode: StopMode): Promise<void> {
-    if (!existsSync(this.pidFile)) return;
+    if (this.pid === undefined) return;
     try {
       await this.pgCtl('stop', '-w', '-t', '30', '-m', mode);
     } catch (error) {
-      if (!existsSync(this.pidFile)) return; // it had ended by itself
+      if (this.pid === undefined) return; // it had ended by itself
       if (mode === 'immediate') throw error;
       await this.pgCtl('stop', '-w', '-t', '30', '-m', 'immediate');
     }
   }
 
   /**
-   * Stops a server of this cluster that an earlier run left. The pid file alone does not say that there is one: after a
-   * restart of the machine its number can be another process's, which pg_ctl would take for the server and signal.
+   * The running server's process. The pid file alone does not say that there is one: after a crash it stays, and its
+   * number can become another process's, which pg_ctl would take for the server and signal.
    */
-  async stopLeftover(): Promise<void> {
-    if (!existsSync(this.pidFile)) return;
+  get pid(): number | undefined {
+    if (!existsSync(this.pidFile)) return undefined;
     const pid = Number(readFileSync(this.pidFile, 'utf8').split('\n', 1)[0]);
     const command = processCommand(pid);
-    if (command !== undefined && `${command} `.includes(`-D ${this.directory} `)) await this.stop('immediate');
+    return command !== undefined && `${command} `.includes(`-D ${this.directory} `) ? pid : undefined;
+  }
+
+  /** Stops a server of this cluster that an earlier run left. */
+  async stopLeftover(): Promise<void> {
+    if (this.pid !== undefined) await this.stop('immediate');
     else rmSync(this.pidFile, { force: true }); // it would also keep the new server from starting
   }
 

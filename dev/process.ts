@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { unlessAborted } from './abort.ts';
 import { processBirth } from './process-identity.ts';
 
 export interface Exit {
@@ -38,6 +39,8 @@ export interface CommandOptions<T> {
   /** Asked until it answers with something; gets the log so far. A throw ends the start. */
   ready(log: string): Promise<T | undefined> | T | undefined;
   readyTimeoutMs?: number;
+  /** Gives the start up: the process is stopped and the signal's reason thrown. Means nothing once it is ready. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface ProcessOptions extends Omit<CommandOptions<unknown>, 'command' | 'args' | 'ready'> {
@@ -64,26 +67,28 @@ export async function startProcess(options: ProcessOptions): Promise<RunningProc
  * Starts a program in a process group of its own, so that a terminal's Ctrl-C reaches only its supervisor, and waits until
  * it is ready.
  *
- * @throws when it ends or stays silent before it is ready; the message carries the last lines of its log
+ * @throws when it ends or stays silent before it is ready, with the last lines of its log; the signal's reason
  */
 export async function startCommand<T>(options: CommandOptions<T>): Promise<{ process: RunningProcess; ready: T }> {
-  const { name, pidFile, readyTimeoutMs = 60_000 } = options;
+  const { name, pidFile, readyTimeoutMs = 60_000, signal } = options;
   if (pidFile !== undefined) await stopLeftover(pidFile);
+  signal?.throwIfAborted();
   const running = await launch(options);
   let ended: Exit | undefined;
   void running.exited.then((exit) => (ended = exit));
   const deadline = performance.now() + readyTimeoutMs;
   try {
     for (;;) {
-      const answer = await options.ready(readFileSync(options.logFile, 'utf8'));
+      const answer = await unlessAborted(signal, options.ready(readFileSync(options.logFile, 'utf8')));
       // Asked after the answer: on a port that somebody else took, it may be somebody else who answers.
       if (ended) throw new Error(`${name} ended before it was ready (${describeExit(ended)})`);
       if (answer !== undefined) return { process: running, ready: answer };
       if (performance.now() > deadline) throw new Error(`${name} was not ready after ${readyTimeoutMs / 1000} s`);
-      await Promise.race([running.exited, delay(25)]);
+      await unlessAborted(signal, Promise.race([running.exited, delay(25)]));
     }
   } catch (error) {
-    await running.stop(2_000);
+    await running.stop(signal?.aborted === true ? undefined : 2_000);
+    signal?.throwIfAborted();
     throw new Error(`${(error as Error).message}\n${running.logTail()}`, { cause: error });
   }
 }
@@ -107,7 +112,7 @@ export async function answers(url: string): Promise<boolean> {
 
 /** Starts a program as {@link startCommand} does and waits for nothing but its start. */
 export async function launch(
-  options: Omit<CommandOptions<unknown>, 'ready' | 'readyTimeoutMs'>,
+  options: Omit<CommandOptions<unknown>, 'ready' | 'readyTimeoutMs' | 'signal'>,
 ): Promise<RunningProcess> {
   const { name, command, args, env, cwd, logFile, pidFile } = options;
   mkdirSync(dirname(logFile), { recursive: true });

@@ -14,8 +14,9 @@ import {
 import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { unlessAborted } from './abort.ts';
 import { cacheDirectory, withLock } from './cache.ts';
-import { launch } from './process.ts';
+import { launch, type Exit } from './process.ts';
 import { packageRoot } from './root.ts';
 
 /** Built in a module of our own (dev/temporal-build), as this release needs a `replace` that `go install` ignores. */
@@ -31,6 +32,8 @@ const buildLimitMs = 60 * 60_000;
 export interface TemporalBinaryOptions {
   /** Told what is being done, whenever that changes. */
   onProgress: (doing: string) => void;
+  /** Gives it up, with everything that was started for it. */
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -38,14 +41,17 @@ export interface TemporalBinaryOptions {
  * own download; a build with Go, which takes minutes. What is made lies in a cache that survives runs and checkouts, made
  * once also by concurrent runs.
  *
- * @throws when none works; the message names the ways
+ * @throws when none works; the message names the ways. The signal's reason
  */
-export async function temporalBinary({ onProgress }: TemporalBinaryOptions): Promise<string> {
+export async function temporalBinary(options: TemporalBinaryOptions): Promise<string> {
   const found = onPath('temporal') ?? cached();
   if (found !== undefined) return found;
   const cache = cacheDirectory('temporal');
-  const waiting = (pid: number): void => onProgress(`waiting for process ${pid}, which is getting the Temporal server`);
-  return await withLock(cache, waiting, async () => cached() ?? (await make(cache, onProgress)));
+  const waiting = (pid: number): void => {
+    options.signal?.throwIfAborted();
+    options.onProgress(`waiting for process ${pid}, which is getting the Temporal server`);
+  };
+  return await withLock(cache, waiting, async () => cached() ?? (await make(cache, options)));
 }
 
 function cached(): string | undefined {
@@ -53,7 +59,7 @@ function cached(): string | undefined {
   return ['sdk', built, installed].map((version) => join(cache, version, 'temporal')).find((path) => runs(path));
 }
 
-async function make(cache: string, onProgress: (doing: string) => void): Promise<string> {
+async function make(cache: string, options: TemporalBinaryOptions): Promise<string> {
   // We hold the lock: what lies there is of a run that was killed.
   for (const left of readdirSync(cache).filter((name) => name.startsWith('work-'))) {
     rmSync(join(cache, left), { recursive: true, force: true });
@@ -69,13 +75,14 @@ async function make(cache: string, onProgress: (doing: string) => void): Promise
       try {
         const directory = join(work, version);
         mkdirSync(directory);
-        const binary = await way(directory, onProgress);
+        const binary = await way(directory, options);
         if (!runs(binary)) throw new Error(`${binary} does not run`);
         const target = join(cache, version, 'temporal');
         mkdirSync(join(cache, version), { recursive: true });
         renameSync(binary, target);
         return target;
       } catch (error) {
+        options.signal?.throwIfAborted();
         problems.push(`${way.name} (${version}): ${(error as Error).message}`);
       }
     }
@@ -95,33 +102,34 @@ async function make(cache: string, onProgress: (doing: string) => void): Promise
 }
 
 /** In a process of its own: only so can it be given up, and the SDK's runtime takes over its process's signals. */
-async function download(directory: string, onProgress: (doing: string) => void): Promise<string> {
+async function download(directory: string, { onProgress, signal }: TemporalBinaryOptions): Promise<string> {
   onProgress('downloading the Temporal server');
   const target = join(directory, 'download');
   mkdirSync(target);
   const entry = join(import.meta.dirname, 'temporal.js');
-  await run('the download', process.execPath, [entry, 'download', target], { directory, limitMs: downloadLimitMs });
+  const args = [entry, 'download', target];
+  await run('the download', process.execPath, args, { directory, limitMs: downloadLimitMs, signal });
   const [file] = readdirSync(target);
   if (file === undefined) throw new Error('the SDK downloaded nothing');
   return join(target, file);
 }
 
-async function build(directory: string, onProgress: (doing: string) => void): Promise<string> {
+async function build(directory: string, options: TemporalBinaryOptions): Promise<string> {
   for (const file of ['go.mod', 'go.sum'])
     copyFileSync(join(packageRoot, 'dev/temporal-build', file), join(directory, file));
   const target = join(directory, 'temporal');
   // -v names each package as it is compiled, which is the only sign of progress that Go gives.
   const args = ['build', '-mod=readonly', '-v', '-ldflags=-s -w', '-o', target, commandPackage];
-  await runGo(args, { GOTOOLCHAIN: 'local' }, directory, onProgress);
+  await runGo(args, { GOTOOLCHAIN: 'local' }, directory, options);
   return target;
 }
 
-async function install(directory: string, onProgress: (doing: string) => void): Promise<string> {
+async function install(directory: string, options: TemporalBinaryOptions): Promise<string> {
   await runGo(
     ['install', '-v', '-ldflags=-s -w', `${commandPackage}@${installed}`],
     { GOBIN: directory },
     directory,
-    onProgress,
+    options,
   );
   return join(directory, 'temporal');
 }
@@ -130,13 +138,14 @@ async function runGo(
   args: readonly string[],
   env: Readonly<Record<string, string>>,
   directory: string,
-  onProgress: (doing: string) => void,
+  { onProgress, signal }: TemporalBinaryOptions,
 ): Promise<void> {
   const go = onPath('go', 'version') ?? ['/usr/local/go/bin/go'].find((path) => runs(path, 'version'));
   if (go === undefined) throw new Error('Go is not installed');
   await run('the build', go, args, {
     directory,
     limitMs: buildLimitMs,
+    signal,
     env: { ...goDirectories(), GOFLAGS: '-buildvcs=false', GOWORK: 'off', ...env },
     onLog: (log) => {
       const lines = log.split('\n');
@@ -161,18 +170,25 @@ function goDirectories(): Record<string, string> {
 interface RunOptions {
   directory: string;
   limitMs: number;
+  signal: AbortSignal | undefined;
   env?: Record<string, string>;
   onLog?: (log: string) => void;
 }
 
 /** Runs a program to its end, with this process's environment and `env`. */
 async function run(name: string, command: string, args: readonly string[], options: RunOptions): Promise<void> {
-  const { directory, limitMs, env = {}, onLog } = options;
+  const { directory, limitMs, signal, env = {}, onLog } = options;
   const logFile = join(directory, 'log');
   const running = await launch({ name, command, args, env: { ...definedEnv(), ...env }, cwd: directory, logFile });
   const deadline = performance.now() + limitMs;
   for (;;) {
-    const exit = await Promise.race([running.exited, delay(500)]);
+    let exit: Exit | undefined;
+    try {
+      exit = await unlessAborted(signal, Promise.race([running.exited, delay(500, undefined)]));
+    } catch (error) {
+      await running.stop(1_000); // with all of its group: Go's compilers are children of its own
+      throw error;
+    }
     if (exit?.code === 0) return;
     if (exit) throw new Error(running.logTail());
     if (performance.now() > deadline) {

@@ -22,6 +22,8 @@ export interface TemporalOptions {
   namespace?: string;
   searchAttributes: SearchAttributes;
   logFile: string;
+  /** Gives the start up. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface Temporal {
@@ -39,7 +41,7 @@ export interface Temporal {
  * registered and the Web UI is served. It listens on 127.0.0.1 only. With `dbFile` a later start continues the workflows.
  */
 export async function startTemporal(options: TemporalOptions): Promise<Temporal> {
-  const { binary, dbFile, namespace = 'default', searchAttributes, logFile } = options;
+  const { binary, dbFile, namespace = 'default', searchAttributes, logFile, signal } = options;
   if (dbFile !== undefined) mkdirSync(dirname(dbFile), { recursive: true });
   for (let attempt = 1; ; attempt++) {
     const port = options.port ?? (await freePort());
@@ -59,6 +61,7 @@ export async function startTemporal(options: TemporalOptions): Promise<Temporal>
         args,
         env: serverEnv(),
         logFile,
+        signal,
         ...(dbFile === undefined ? {} : { pidFile: `${dbFile}.pid` }),
         ready: async () =>
           (await isServing(address, namespace, searchAttributes)) && (await answers(uiUrl)) ? true : undefined,

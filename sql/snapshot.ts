@@ -1,6 +1,7 @@
 /**
  * What the migrations make, as text: sql/snapshot/ holds it, so a change of a column, an owner or a grant is a line in a
  * review. It reads the catalogue of PostgreSQL 18 as a superuser; an owner's rights to its own objects go without saying.
+ * Long because it is a list: one query for each kind of line.
  */
 import type { Client } from 'pg';
 import { tenantSchema } from './login.ts';
@@ -10,19 +11,18 @@ import { tenantSchema } from './login.ts';
  * leaves the connection with `search_path = pg_catalog, pg_temp`, so that every other name is written in full.
  */
 export async function snapshotDatabase(client: Client): Promise<string> {
-  const database = await describe(client, DATABASE, []);
   const { rows } = await client.query<{ name: string }>(
     `SELECT nspname::text AS name FROM pg_namespace
       WHERE nspname !~ '^(pg_|kiff_t_)' AND nspname <> 'information_schema' ORDER BY nspname`,
   );
-  let text = database;
+  let text = await sections(client, DATABASE);
   for (const { name } of rows) text += await snapshotSchema(client, name, '');
   return text;
 }
 
 /** All roles of the cluster but the superuser that made it, PostgreSQL's own, and the tenants' logins. */
 export async function snapshotRoles(client: Client): Promise<string> {
-  return describe(client, ROLES, [`^(?!pg_|kiff_t_)`, 'none']);
+  return sections(client, ROLES, '^(?!pg_|kiff_t_)');
 }
 
 /**
@@ -31,23 +31,23 @@ export async function snapshotRoles(client: Client): Promise<string> {
  */
 export async function snapshotTenant(client: Client, tenantId: string): Promise<string> {
   const schema = tenantSchema(tenantId);
-  const login = await describe(client, ROLES, [`^${schema}$`, schema]);
+  const login = await sections(client, ROLES, `^${schema}$`, schema);
   return `${login}${await snapshotSchema(client, schema, tenantId)}`.replaceAll(tenantId, '{{tenant}}');
 }
 
 async function snapshotSchema(client: Client, schema: string, tenantId: string): Promise<string> {
-  return (await describe(client, SCHEMA, [schema])) + (await describe(client, FUNCTIONS, [schema, tenantId]));
+  return (await sections(client, SCHEMA, schema)) + (await sections(client, FUNCTIONS, schema, tenantId));
 }
 
 /** Runs queries that answer (object, position, line), and writes each object with its lines, query by query. */
-async function describe(client: Client, queries: readonly string[], values: string[]): Promise<string> {
+async function sections(client: Client, queries: readonly string[], $1 = '', $2 = ''): Promise<string> {
   await client.query('SET search_path = pg_catalog, pg_temp');
   const objects = new Map<string, string[]>();
   for (const query of queries) {
     const { rows } = await client.query<{ object: string; line: string }>(
-      `SELECT object, line FROM (${query}) AS q (object, position, line)
+      `WITH given AS (SELECT $1::text, $2::text) SELECT object, line FROM (${query}) AS q (object, position, line)
         WHERE line IS NOT NULL ORDER BY object COLLATE "C", position, line COLLATE "C"`,
-      values,
+      [$1, $2],
     );
     for (const { object, line } of rows) {
       const lines = objects.get(object) ?? [];
@@ -58,18 +58,22 @@ async function describe(client: Client, queries: readonly string[], values: stri
   return [...objects.keys()].map((object) => `${object}\n${objects.get(object)!.join('')}\n`).join('');
 }
 
-/** Joins one row per grantee, with what an access list (or, without one, the built-in default) grants it. */
-const grants = (acl: string, owner: string, condition = ''): string => `
+/**
+ * Joins one row per grantee, with what an access list (or, without one, the built-in default) grants it. What a tenant's
+ * login is granted outside of tenants' schemas stands with the login.
+ */
+const grants = (acl: string, owner: string): string => `
   LATERAL (
     SELECT 'grant ' || string_agg(privilege_type || CASE WHEN is_grantable THEN ' with grant option' ELSE '' END, ', '
                                   ORDER BY privilege_type COLLATE "C") AS what,
            ' to ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END AS whom
-      FROM aclexplode(${acl}) WHERE grantee <> ${owner} ${condition} GROUP BY grantee) g`;
+      FROM aclexplode(${acl})
+     WHERE grantee <> ${owner} AND ($1 ~ '^kiff_t_' OR pg_get_userbyid(grantee) !~ '^kiff_t_') GROUP BY grantee) g`;
 
 const DATABASE = [
   `SELECT 'database', 0, 'owner ' || pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()`,
   `SELECT 'database', 0, g.what || g.whom FROM pg_database,
-     ${grants(`coalesce(datacl, acldefault('d', datdba))`, 'datdba', `AND pg_get_userbyid(grantee) !~ '^kiff_t_'`)}
+     ${grants(`coalesce(datacl, acldefault('d', datdba))`, 'datdba')}
     WHERE datname = current_database()`,
   `SELECT 'database', 0, 'set ' || unnest(setconfig) FROM pg_db_role_setting
     WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())`,
@@ -111,17 +115,19 @@ const ROLES = [
 const RELATION = `CASE relkind WHEN 'r' THEN 'table ' WHEN 'p' THEN 'partitioned table ' WHEN 'v' THEN 'view '
   WHEN 'm' THEN 'materialized view ' WHEN 'S' THEN 'sequence ' WHEN 'f' THEN 'foreign table ' ELSE 'type ' END
   || $1 || '.' || relname`;
-const OF_RELATIONS = `relnamespace = $1::text::regnamespace AND relkind NOT IN ('i', 'I', 't')`;
+const OF_RELATIONS = `relnamespace = $1::regnamespace AND relkind NOT IN ('i', 'I', 't')`;
 
 const SCHEMA = [
   `SELECT 'schema ' || nspname, 0, 'owner ' || pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname = $1`,
   `SELECT 'schema ' || nspname, 0, g.what || g.whom FROM pg_namespace,
      ${grants(`coalesce(nspacl, acldefault('n', nspowner))`, 'nspowner')} WHERE nspname = $1`,
-  // Kinds that have no section of their own below, by name.
-  `SELECT 'schema ' || $1, 0, o.type || ' ' || o.identity
-     FROM pg_depend, pg_identify_object(classid, objid, objsubid) o
-    WHERE refclassid = 'pg_namespace'::regclass AND refobjid = $1::text::regnamespace
-      AND classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass)`,
+  // Kinds that have no section of their own, by name. That the superuser owns something is recorded nowhere.
+  `SELECT o.type || ' ' || o.identity, 0, 'owner ' || coalesce(pg_get_userbyid(s.refobjid), 'superuser')
+     FROM pg_depend d LEFT JOIN pg_shdepend s ON (s.classid, s.objid, s.deptype) = (d.classid, d.objid, 'o')
+      AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database()),
+          pg_identify_object(d.classid, d.objid, d.objsubid) o
+    WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = $1::regnamespace
+      AND d.classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_default_acl'::regclass)`,
   `SELECT ${RELATION}, 0,
           concat_ws(' ', 'owner', pg_get_userbyid(relowner), CASE relpersistence WHEN 'u' THEN 'unlogged' END,
                     'with ' || array_to_string(reloptions, ', '))
@@ -160,8 +166,7 @@ const SCHEMA = [
             'using ' || qual, 'with check ' || with_check)
      FROM pg_class JOIN pg_policies ON schemaname = $1 AND tablename = relname WHERE ${OF_RELATIONS}`,
   `SELECT ${RELATION}, 0, g.what || g.whom FROM pg_class,
-     ${grants(`coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))`, 'relowner')}
-    WHERE ${OF_RELATIONS} AND (relnamespace::regnamespace::text ~ '^kiff_t_' OR g.whom !~ '^ to kiff_t_')`,
+     ${grants(`coalesce(relacl, acldefault(CASE relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", relowner))`, 'relowner')} WHERE ${OF_RELATIONS}`,
   `SELECT ${RELATION}, attnum, g.what || ' (' || attname || ')' || g.whom
      FROM pg_class c JOIN pg_attribute ON attrelid = c.oid, ${grants('attacl', 'relowner')} WHERE ${OF_RELATIONS}`,
 ];
@@ -171,17 +176,17 @@ const FUNCTION = `CASE prokind WHEN 'p' THEN 'procedure ' WHEN 'a' THEN 'aggrega
   ELSE 'function ' END || $1 || '.' || proname || '(' || pg_get_function_arguments(p.oid) || ')'
   || coalesce(' returns ' || pg_get_function_result(p.oid), '')`;
 const FUNCTIONS = [
-  `SELECT ${FUNCTION}, 0, 'owner ' || pg_get_userbyid(proowner) FROM pg_proc p WHERE pronamespace = $1::text::regnamespace`,
+  `SELECT ${FUNCTION}, 0, 'owner ' || pg_get_userbyid(proowner) FROM pg_proc p WHERE pronamespace = $1::regnamespace`,
   `SELECT ${FUNCTION}, 0,
           concat_ws(' ', 'language', lanname, CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END,
                     'parallel', CASE proparallel WHEN 's' THEN 'safe' WHEN 'r' THEN 'restricted' ELSE 'unsafe' END,
                     CASE WHEN proisstrict THEN 'strict' END, CASE WHEN proleakproof THEN 'leakproof' END,
                     CASE WHEN prosecdef THEN 'SECURITY DEFINER' END)
-     FROM pg_proc p JOIN pg_language l ON l.oid = prolang WHERE pronamespace = $1::text::regnamespace`,
-  `SELECT ${FUNCTION}, 0, 'set ' || unnest(proconfig) FROM pg_proc p WHERE pronamespace = $1::text::regnamespace`,
+     FROM pg_proc p JOIN pg_language l ON l.oid = prolang WHERE pronamespace = $1::regnamespace`,
+  `SELECT ${FUNCTION}, 0, 'set ' || unnest(proconfig) FROM pg_proc p WHERE pronamespace = $1::regnamespace`,
   `SELECT ${FUNCTION}, 0, 'body sha256 ' || encode(sha256(convert_to(
             replace(coalesce(pg_get_function_sqlbody(p.oid), prosrc), $2, '{{tenant}}'), 'UTF8')), 'hex')
-     FROM pg_proc p WHERE pronamespace = $1::text::regnamespace`,
+     FROM pg_proc p WHERE pronamespace = $1::regnamespace`,
   `SELECT ${FUNCTION}, 0, g.what || g.whom FROM pg_proc p,
-     ${grants(`coalesce(proacl, acldefault('f', proowner))`, 'proowner')} WHERE pronamespace = $1::text::regnamespace`,
-].map((query) => `WITH tenant AS (SELECT $2::text) ${query}`);
+     ${grants(`coalesce(proacl, acldefault('f', proowner))`, 'proowner')} WHERE pronamespace = $1::regnamespace`,
+];

@@ -7,9 +7,9 @@ import { CancelledFailure } from '@temporalio/common';
 import { CompleteAsyncError } from '@temporalio/activity';
 import type { Logger } from 'pino';
 import { databaseFailure } from '../activities/database.ts';
-import { failure, failureType } from '../activities/failures.ts';
+import { failure, failureType, type Alert } from '../activities/failures.ts';
 
-export function fixedFailures(log: Logger): ActivityInterceptorsFactory {
+export function fixedFailures(log: Logger, alert: Alert): ActivityInterceptorsFactory {
   return (context) => ({
     inbound: {
       async execute(input, next) {
@@ -19,16 +19,25 @@ export function fixedFailures(log: Logger): ActivityInterceptorsFactory {
           if (error instanceof CancelledFailure || error instanceof CompleteAsyncError) throw error;
           if (failureType(error) !== undefined) throw error;
           const translated = databaseFailure(error);
-          if (translated !== undefined) throw translated;
+          if (translated !== undefined) {
+            const type = failureType(translated);
+            // What the database itself refuses for good has not been told by anybody yet.
+            if (type !== undefined && translated.nonRetryable === true)
+              alert(type, { activity: context.info.activityType });
+            throw translated;
+          }
           const { activityType, attempt, workflowExecution } = context.info;
-          const { name, message, stack } = error instanceof Error ? error : new Error(String(error));
-          log.error(
-            { activityType, attempt, workflow: workflowExecution, error: { name, message, stack } },
-            'unexpected',
-          );
+          log.error({ activityType, attempt, workflow: workflowExecution, ...factsOf(error) }, 'unexpected');
           throw failure('unexpected');
         }
       },
     },
   });
+}
+
+/** Class, code and place of an error. Its text stays out: a driver's may quote a row. */
+function factsOf(error: unknown): object {
+  if (!(error instanceof Error)) return { error: typeof error };
+  const code = 'code' in error ? String(error.code) : undefined;
+  return { error: error.name, code, at: (error.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line)) };
 }

@@ -1,9 +1,12 @@
 /** The workers' log: JSON lines, and alerts among them. No content, keys or tokens: only ids, numbers and hashes. */
 import { pino, type Logger } from 'pino';
 import type { Alert } from '../activities/failures.ts';
+import { onVendorError } from '../activities/vendor-errors.ts';
 
 export function createLog(name: string, level: string): Logger {
-  return pino({ name, level, base: { name } });
+  const log = pino({ name, level, base: { name } });
+  onVendorError((error) => log.warn(error, 'vendor error'));
+  return log;
 }
 
 /** An alert is an error line whose `alert` is a stable name; alert rules match on that. */

@@ -3,6 +3,7 @@ import type { ClientConnectConfig } from '@temporalio/envconfig';
 import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { fixedFailures } from './fixed-failures.ts';
+import { createAlert } from './log.ts';
 
 /** A signal leaves this long to finish; what is not done then is retried by another worker. */
 const GRACE = '10s';
@@ -39,7 +40,7 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
       namespace,
       taskQueue,
       activities,
-      interceptors: { activity: [fixedFailures(log)] },
+      interceptors: { activity: [fixedFailures(log, createAlert(log))] },
       shutdownGraceTime: GRACE,
       ...(workflowBundle === undefined ? {} : { workflowBundle }),
     });

@@ -63,7 +63,10 @@ export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
     if (inFlight !== null) {
       const what = inFlight.kind === 'anchor' ? 'anchoring seals' : 'registering a log';
       setCurrentDetails(`Nonce **${inFlight.nonce}** is in flight, ${what}; waiting for its block.`);
-      await untilMined(inFlight.nonce, input.pollSeconds);
+      const reverted = await untilMined(inFlight.nonce, input.pollSeconds);
+      // What a simulation let pass and the chain did not: not again at once.
+      if (reverted)
+        await sleep(input.idleSeconds * 1000, { summary: 'The transaction reverted; wait before the next' });
     }
     const { waiting } = await confirmSeals.executeWithOptions({ summary: 'Follow anchored seals to final' }, []);
     if (inFlight !== null) continue;
@@ -79,14 +82,17 @@ export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
   return continueAsNew<typeof anchorWallet>(input);
 }
 
-async function untilMined(nonce: number, pollSeconds: number): Promise<void> {
-  for (;;) {
-    const { mined } = await advanceTransaction.executeWithOptions({ summary: `Broadcast and watch nonce ${nonce}` }, [
-      { nonce },
-    ]);
-    if (mined) return;
+/** @returns whether the transaction reverted; false also when the next run has to go on (it finds the nonce open) */
+async function untilMined(nonce: number, pollSeconds: number): Promise<boolean> {
+  while (!workflowInfo().continueAsNewSuggested) {
+    const { mined, reverted } = await advanceTransaction.executeWithOptions(
+      { summary: `Broadcast and watch nonce ${nonce}` },
+      [{ nonce }],
+    );
+    if (mined) return reverted;
     await sleep(pollSeconds * 1000, { summary: `Nonce ${nonce} is not in a block yet` });
   }
+  return false;
 }
 
 function describe(waiting: number, early: number): string {

@@ -45,8 +45,8 @@ export async function tenantOnboarding({ tenantId }: { tenantId: string }): Prom
 
   setCurrentDetails(`**${tenantId}**: waiting until the contract on Base knows the log.`);
   await nudgeWallet();
-  while (!(await logRegistered({ tenantId }))) {
-    await sleep('1s', { summary: 'The log is not registered on Base yet' });
+  for (let seconds = 1; !(await logRegistered({ tenantId })); seconds = Math.min(seconds * 2, 300)) {
+    await sleep(seconds * 1000, { summary: 'The log is not registered on Base yet' });
   }
 
   const { firstPeriod } = await activateTenant({ tenantId });

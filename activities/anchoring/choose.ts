@@ -18,6 +18,8 @@ export interface Verdicts {
   stale: QueuedSeal[];
   /** The chain's clock has not reached the end of these seals' periods: its next block may take them. */
   early: QueuedSeal[];
+  /** The contract does not know these logs (any more). */
+  unknown: QueuedSeal[];
   /** These would be refused for good as they are. */
   refuse: { seal: QueuedSeal; outcome: Outcome }[];
 }
@@ -38,14 +40,14 @@ export function anchorCall(seals: readonly QueuedSeal[]): Hex {
   return encodeFunctionData({ abi: registryAbi, functionName: 'anchor', args: [sealInputs(seals)] });
 }
 
-/** Asks the contract about every seal. Gap and UnknownLog wait for something else: they are in none of the lists. */
+/** Asks the contract about every seal. A Gap waits for its neighbour and is in none of the lists. */
 export async function judge(
   client: PublicClient,
   contract: Hex,
   from: Hex,
   seals: readonly QueuedSeal[],
 ): Promise<Verdicts> {
-  const verdicts: Verdicts = { take: [], stale: [], early: [], refuse: [] };
+  const verdicts: Verdicts = { take: [], stale: [], early: [], unknown: [], refuse: [] };
   if (seals.length === 0) return verdicts;
   const { result } = await reachable(() =>
     client.simulateContract({
@@ -73,8 +75,10 @@ export async function judge(
       case 'TooEarly':
         verdicts.early.push(seal);
         break;
-      case 'Gap':
       case 'UnknownLog':
+        verdicts.unknown.push(seal);
+        break;
+      case 'Gap':
       case undefined:
         break;
     }

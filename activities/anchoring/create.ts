@@ -35,6 +35,13 @@ export interface Next {
   early: number;
 }
 
+/** What became of a nonce. A transaction that reverted did nothing; its seals are still in the queue. */
+export interface Advance {
+  mined: boolean;
+  reverted: boolean;
+  seals: number;
+}
+
 /** A nonce in flight, for the operator's eyes. */
 export interface InFlight {
   nonce: number;
@@ -109,6 +116,7 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       alert('seal-refused', { tenantId: seal.tenantId, seq: seal.seq, outcome });
       await queue.setRefused(seal.tenantId, seal.seq, outcome);
     }
+    await queue.unregister(verdicts.unknown.map((seal) => seal.tenantId));
     for (const seal of verdicts.stale) {
       const event = await findSealed(chain, contract, seal.logId, seal.seq, deps.fromBlock);
       if (event === null) continue; // a lagging RPC; the next round asks again
@@ -139,19 +147,25 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       const wallet = await held();
       const open = await wallet.openNonce();
       if (open !== null) return { inFlight: { nonce: open.nonce, kind: open.kind }, early: 0 };
-      const register = await registration();
+      // Registrations and seals take turns, so that a rush of new tenants holds up no seal, nor seals a new tenant.
+      const registerFirst = ((await wallet.lastNonce()) ?? 0) % 2 === 0;
+      const register = registerFirst ? await registration() : null;
       if (register !== null) return { inFlight: await openNonce(wallet, 'register', register), early: 0 };
       const { take, early } = await anchorable();
-      return { inFlight: take.length === 0 ? null : await openNonce(wallet, 'anchor', anchorCall(take)), early };
+      if (take.length > 0) return { inFlight: await openNonce(wallet, 'anchor', anchorCall(take)), early };
+      const late = registerFirst ? null : await registration();
+      return { inFlight: late === null ? null : await openNonce(wallet, 'register', late), early };
     },
 
-    /** Signs, stores, broadcasts and looks for the nonce in flight. @returns whether it is in a block, and what it sealed */
-    async advanceTransaction({ nonce }: { nonce: number }): Promise<{ mined: boolean; seals: number }> {
+    /** Signs, stores, broadcasts and looks for the nonce in flight. @returns whether it is in a block, and what it did there */
+    async advanceTransaction({ nonce }: { nonce: number }): Promise<Advance> {
       const wallet = await held();
       const open = await wallet.openNonce();
-      if (open === null || open.nonce !== nonce) return { mined: true, seals: 0 };
+      if (open === null || open.nonce !== nonce) return { mined: true, reverted: false, seals: 0 };
       const receipt = await advance(deps, wallet, open);
-      if (receipt === null) return { mined: false, seals: 0 };
+      if (receipt === null) return { mined: false, reverted: false, seals: 0 };
+      const reverted = receipt.status === 'reverted';
+      if (reverted) alert('transaction-reverted', { nonce, transaction: receipt.transactionHash });
 
       const events = sealedEvents(receipt, contract);
       const owners = new Map((await queue.find(events)).map((log) => [log.logId, log.tenantId]));
@@ -163,7 +177,7 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       await writeLevels(changes);
       // Last: until this is written the receipt is looked up again, so a crash in between loses nothing.
       await wallet.mined(nonce, receipt.transactionHash, receipt.blockNumber);
-      return { mined: true, seals: changes.length };
+      return { mined: true, reverted, seals: changes.length };
     },
 
     /** Follows seals that are in a block. @returns how many are not final yet */
@@ -171,7 +185,8 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       const wallet = await held();
       const seals = await queue.toConfirm(CONFIRM_BATCH);
       if (seals.length === 0) return { waiting: 0, final: 0 };
-      const { changes, finalBlock } = await confirm(deps, seals);
+      const { sealHashes } = queue;
+      const { changes, finalBlock } = await confirm({ ...deps, sealHashes }, seals);
       await writeLevels(changes);
       await wallet.final(finalBlock);
       const final = changes.filter((change) => change.level === 'final').length;

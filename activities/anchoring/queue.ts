@@ -61,7 +61,20 @@ export function createSealQueue(pool: Pool) {
       await pool.query('SELECT kiff.set_registered($1, $2)', [tenantIds, block.toString()]);
     },
 
-    /** Signed seals that are in no block, by log and seq. */
+    async unregister(tenantIds: string[]): Promise<void> {
+      if (tenantIds.length > 0) await pool.query('SELECT kiff.set_unregistered($1)', [tenantIds]);
+    },
+
+    /** Our own struct hash at a seq of each tenant; absent where we have no signed seal there. */
+    async sealHashes(places: readonly { tenantId: string; seq: number }[]): Promise<Map<string, Hex>> {
+      const { rows } = await pool.query<{ tenant: string; seal_hash: Buffer | null }>(
+        'SELECT tenant, seal_hash FROM kiff.seal_hashes($1, $2)',
+        [places.map((place) => place.tenantId), places.map((place) => place.seq)],
+      );
+      return new Map(rows.flatMap((row) => (row.seal_hash === null ? [] : [[row.tenant, toHex(row.seal_hash)]])));
+    },
+
+    /** Signed seals that are in no block, by log and seq; logs with the least to catch up first. */
     async toAnchor(limit: number): Promise<QueuedSeal[]> {
       const { rows } = await pool.query<{
         tenant: string;

@@ -3,6 +3,7 @@ import type { PublicClient } from 'viem';
 import { registryAbi } from '../../contracts/registry.ts';
 import { failure } from '../failures.ts';
 import type { Hex } from '../../protocol/hex.ts';
+import { tellVendorError } from '../vendor-errors.ts';
 
 export interface LogState {
   signer: Hex;
@@ -41,7 +42,8 @@ export async function readPeriodSeconds(client: PublicClient, contract: Hex): Pr
 export async function reachable<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
-  } catch {
+  } catch (error) {
+    tellVendorError('chain', error);
     throw failure('chain-unavailable');
   }
 }

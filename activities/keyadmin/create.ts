@@ -11,7 +11,7 @@ import {
 import type { Hex } from '../../protocol/hex.ts';
 import { keyAddress, OPERATOR_ALIAS, RELAYER_ALIAS, tenantKeyAlias, translated } from '../kms/keys.ts';
 import { keyPolicy, type KeyRoles } from '../kms/policy.ts';
-import { schemaOf } from '../tenant-schema.ts';
+import { tenantSchema } from '../../sql/login.ts';
 
 export interface KeyAdminDependencies {
   kms: KMSClient;
@@ -24,7 +24,7 @@ export function createKeyAdminActivities({ kms, roles }: KeyAdminDependencies) {
   return {
     /** Makes the tenant's signing key unless it is there. @returns its address: the log's genesis signer */
     async createTenantKey({ tenantId }: { tenantId: string }): Promise<{ genesisSigner: Hex }> {
-      schemaOf(tenantId);
+      tenantSchema(tenantId);
       const alias = tenantKeyAlias(tenantId);
       await ensureKey(kms, alias, 'ECC_SECG_P256K1', keyPolicy('tenant', roles));
       return { genesisSigner: await keyAddress(kms, alias) };

@@ -2,17 +2,11 @@
  * AWS KMS as this house uses it: keys found by alias, digests signed, vendor errors translated once. What KMS answers
  * is never trusted: a signature is parsed strictly, normalised, and recovered to the address that it must belong to.
  */
-import {
-  DisabledException,
-  GetPublicKeyCommand,
-  KMSInvalidStateException,
-  NotFoundException,
-  SignCommand,
-  type KMSClient,
-} from '@aws-sdk/client-kms';
+import { GetPublicKeyCommand, KMSServiceException, SignCommand, type KMSClient } from '@aws-sdk/client-kms';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 import { addressOfPublicKey, normalizeSignature, SignatureError } from '../../protocol/signature.ts';
 import { failure } from '../failures.ts';
+import { tellVendorError } from '../vendor-errors.ts';
 
 /** Alias of the key that seals a tenant's log while custody is `cloud`. */
 export const tenantKeyAlias = (tenantId: string): string => `alias/kiff/${tenantId}`;
@@ -86,19 +80,20 @@ function afterPrefix(spki: Uint8Array, prefix: string, length: number): Uint8Arr
   return spki.subarray(head.length);
 }
 
-/** Runs a KMS call; AWS's errors become ours. Throttling, 5xx, time-outs and lost connections are all "ask again". */
+/**
+ * Runs a KMS call; AWS's errors become ours. Throttling, 5xx, time-outs and lost connections are "ask again"; whatever else
+ * AWS says no to (a key's state, access, a request that it finds invalid) is a refusal that wants a person.
+ */
 export async function translated<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    if (
-      error instanceof DisabledException ||
-      error instanceof KMSInvalidStateException ||
-      error instanceof NotFoundException ||
-      (error instanceof Error && error.name === 'AccessDeniedException')
-    ) {
-      throw failure('kms-refused');
-    }
-    throw failure('kms-unavailable');
+    tellVendorError('kms', error);
+    const refused =
+      error instanceof KMSServiceException &&
+      error.$fault === 'client' &&
+      error.$retryable === undefined &&
+      !/Throttl|LimitExceeded|TooManyRequests/.test(error.name);
+    throw failure(refused ? 'kms-refused' : 'kms-unavailable');
   }
 }

@@ -3,7 +3,8 @@ import type { Pool } from 'pg';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
 import { failure, failureType, type Alert } from '../failures.ts';
-import { originOf, schemaOf } from '../tenant-schema.ts';
+import { tenantSchema } from '../../sql/login.ts';
+import { originOf } from './origin.ts';
 import { hashCollectedSeals } from './hash.ts';
 
 export interface LogDependencies {
@@ -41,7 +42,7 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
      * @returns the newest collected seal, or null when the log's first period is still to come
      */
     async collect({ tenantId, period }: { tenantId: string; period: number }) {
-      const schema = schemaOf(tenantId);
+      const schema = tenantSchema(tenantId);
       for (;;) {
         const { rows } = await pool.query<{ seq: number; period: number; tree_size: number }>(
           `SELECT seq, period, tree_size FROM ${schema}.collect($1)`,
@@ -57,7 +58,7 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
     /** The seal of one period, or null. */
     async sealOfPeriod({ tenantId, period }: { tenantId: string; period: number }): Promise<number | null> {
       const { rows } = await pool.query<{ seq: number }>(
-        `SELECT seq FROM ${schemaOf(tenantId)}.seals WHERE period = $1`,
+        `SELECT seq FROM ${tenantSchema(tenantId)}.seals WHERE period = $1`,
         [period],
       );
       return rows[0]?.seq ?? null;
@@ -79,7 +80,7 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
     /** Seqs that have a root and no signature, in order, up to `throughSeq`. */
     async unsignedSeals({ tenantId, throughSeq }: { tenantId: string; throughSeq: number }): Promise<number[]> {
       const { rows } = await pool.query<{ seq: number }>(
-        `SELECT seq FROM ${schemaOf(tenantId)}.seals WHERE level = 'hashed' AND seq <= $1 ORDER BY seq`,
+        `SELECT seq FROM ${tenantSchema(tenantId)}.seals WHERE level = 'hashed' AND seq <= $1 ORDER BY seq`,
         [throughSeq],
       );
       return rows.map((row) => row.seq);
@@ -93,9 +94,10 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
         tx_hash: Buffer | null;
         block_number: number | null;
         refused: string | null;
-      }>(`SELECT level, tree_size, tx_hash, block_number, refused FROM ${schemaOf(tenantId)}.seals WHERE seq = $1`, [
-        seq,
-      ]);
+      }>(
+        `SELECT level, tree_size, tx_hash, block_number, refused FROM ${tenantSchema(tenantId)}.seals WHERE seq = $1`,
+        [seq],
+      );
       const row = rows[0];
       if (row === undefined) throw failure('seal-unknown', { seq });
       return {

@@ -9,7 +9,7 @@ import { hashLeaf } from '../../protocol/hash.ts';
 import { equalBytes } from '../../protocol/hex.ts';
 import { edgeTiles, rootFromTiles, TileError, TileSet } from '../../protocol/tile.ts';
 import { failure } from '../failures.ts';
-import { schemaOf } from '../tenant-schema.ts';
+import { tenantSchema } from '../../sql/login.ts';
 import { readTiles, writeTiles } from './tiles.ts';
 
 /** Node's own SHA-256: about twice as fast for a tree's many small inputs as the portable one. */
@@ -37,7 +37,7 @@ export async function hashCollectedSeals(
   throughSeq: number,
   heartbeat: (treeSize: number) => void,
 ): Promise<number> {
-  const schema = schemaOf(tenantId);
+  const schema = tenantSchema(tenantId);
   const { rows: open } = await pool.query<SealRow>(
     `SELECT seq, tree_size, root FROM ${schema}.seals WHERE level = 'collected' AND seq <= $1 ORDER BY seq`,
     [throughSeq],

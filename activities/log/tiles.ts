@@ -1,7 +1,7 @@
 /** Tiles in the tenant's schema: reading what a proof needs, writing what an extension changed. */
 import type { Pool, PoolClient } from 'pg';
 import { TileSet, type Tile, type TileId } from '../../protocol/tile.ts';
-import { schemaOf } from '../tenant-schema.ts';
+import { tenantSchema } from '../../sql/login.ts';
 
 /** Reads tiles by name; one that is not there is simply absent from the set, and whoever needs it says so. */
 export async function readTiles(pool: Pool, tenantId: string, ids: readonly TileId[]): Promise<TileSet> {
@@ -9,7 +9,7 @@ export async function readTiles(pool: Pool, tenantId: string, ids: readonly Tile
   const { rows } = await pool.query<{ level: number; index: number; hashes: Buffer }>(
     `SELECT t.level, t.index, t.hashes
        FROM unnest($1::smallint[], $2::bigint[]) AS u (level, index)
-       JOIN ${schemaOf(tenantId)}.tiles t USING (level, index)`,
+       JOIN ${tenantSchema(tenantId)}.tiles t USING (level, index)`,
     [ids.map((id) => id.level), ids.map((id) => id.index)],
   );
   return new TileSet(rows);
@@ -22,7 +22,7 @@ export async function readTiles(pool: Pool, tenantId: string, ids: readonly Tile
 export async function writeTiles(client: Pool | PoolClient, tenantId: string, tiles: readonly Tile[]): Promise<void> {
   if (tiles.length === 0) return;
   await client.query(
-    `INSERT INTO ${schemaOf(tenantId)}.tiles AS t (level, index, hashes)
+    `INSERT INTO ${tenantSchema(tenantId)}.tiles AS t (level, index, hashes)
      SELECT * FROM unnest($1::smallint[], $2::bigint[], $3::bytea[])
      ON CONFLICT (level, index) DO UPDATE SET hashes = excluded.hashes
        WHERE octet_length(excluded.hashes) > octet_length(t.hashes)

@@ -18,7 +18,8 @@ import { readLogState } from '../chain/registry.ts';
 import { failure, failureType, type Alert, type FailureType } from '../failures.ts';
 import { ed25519PublicKey, keyAddress, OPERATOR_ALIAS, signDigest, signMessage, tenantKeyAlias } from '../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
-import { originOf, schemaOf } from '../tenant-schema.ts';
+import { tenantSchema } from '../../sql/login.ts';
+import { originOf } from '../log/origin.ts';
 import { treeExtends } from './extends.ts';
 import type { Journal, JournalLog, Statement } from './journal.ts';
 
@@ -99,7 +100,7 @@ export function createSigningActivities(deps: SigningDependencies) {
   /** The statement for this seq: the journaled one if there is one, else a new one that extends the last. */
   async function statementFor(log: JournalLog, seq: number): Promise<Statement> {
     const { rows } = await pool.query<StoredSeal>(
-      `SELECT period, tree_size, root FROM ${schemaOf(log.tenantId)}.seals WHERE seq = $1`,
+      `SELECT period, tree_size, root FROM ${tenantSchema(log.tenantId)}.seals WHERE seq = $1`,
       [seq],
     );
     const stored = rows[0];
@@ -183,7 +184,7 @@ export function createSigningActivities(deps: SigningDependencies) {
 
       const { signature, checkpoint } = await signaturesOf(log, statement);
 
-      await pool.query(`SELECT ${schemaOf(tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
+      await pool.query(`SELECT ${tenantSchema(tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
         seq,
         Buffer.from(fromHex(statement.seal.prev, 32)),
         Buffer.from(fromHex(statement.sealHash, 32)),

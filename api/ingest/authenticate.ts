@@ -92,6 +92,10 @@ export function createAuthenticate({ directory, now = Date.now }: AuthenticateDe
     if (row.tenant_status === 'onboarding' || row.schema_version < TENANT_SCHEMA_VERSION) {
       throw new Problem('tenant-not-ready', 'This tenant is being set up; try again in a moment.', { retryAfter: 5 });
     }
+    if (row.tenant_status === 'paused' && scope === 'ingest') {
+      // Every acceptance carries a promise, and a paused log seals nothing.
+      throw new Problem('tenant-not-ready', 'This tenant is paused and takes no records now.', { retryAfter: 60 });
+    }
     if (row.tenant_status === 'ended' && scope === 'ingest') {
       throw new Problem('tenant-ended', 'This log has ended and takes no more records.');
     }

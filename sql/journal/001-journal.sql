@@ -46,12 +46,14 @@ CREATE TABLE journal.signatures (
 
 -- A statement extends the last one of its log or is refused, whatever the signer's code believes.
 CREATE FUNCTION journal.statement_extends() RETURNS trigger
-  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
   last journal.statements;
   p integer;
 BEGIN
+  -- One at a time for a log: what is last must still be last at commit.
+  PERFORM FROM journal.logs l WHERE l.log_id = NEW.log_id FOR UPDATE;
   SELECT * INTO last FROM journal.statements s WHERE s.log_id = NEW.log_id ORDER BY s.seq DESC, s.epoch DESC LIMIT 1;
   IF NOT FOUND THEN
     IF NEW.seq <> 1 OR NEW.prev <> decode(repeat('00', 32), 'hex') THEN

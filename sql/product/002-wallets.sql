@@ -129,6 +129,13 @@ BEGIN ATOMIC
   UPDATE kiff.logs SET registered_block = block WHERE tenant = ANY (tenants) AND registered_block IS NULL;
 END;
 
+-- A reorg took the registration away again: it is sent once more.
+CREATE FUNCTION kiff.set_unregistered(tenants text[]) RETURNS void
+  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  UPDATE kiff.logs SET registered_block = NULL WHERE tenant = ANY (tenants) AND final_seq = 0;
+END;
+
 GRANT EXECUTE ON FUNCTION
   kiff.hold_wallet(bigint, bytea, text, integer),
   kiff.release_wallet(bigint, bytea, text),
@@ -136,5 +143,6 @@ GRANT EXECUTE ON FUNCTION
   kiff.store_transaction(bigint, bytea, text, bigint, bytea, bytea, numeric, numeric),
   kiff.set_nonce_mined(bigint, bytea, text, bigint, bytea, bigint),
   kiff.set_nonces_final(bigint, bytea, text, bigint),
-  kiff.set_registered(text[], bigint)
+  kiff.set_registered(text[], bigint),
+  kiff.set_unregistered(text[])
 TO kiff_anchoring;

@@ -1,6 +1,7 @@
 -- The anchoring worker's view of all tenants' seals. The queue is the seals themselves; these functions only walk them.
 
--- Signed seals that are not in a block yet, by log and seq, at most `max_seals`.
+-- Signed seals that are not in a block yet, by log and seq, at most `max_seals`. Logs with the least to catch up come
+-- first, so that one with a long backlog holds up nobody; what stands behind a refused seal cannot go and takes no room.
 CREATE FUNCTION kiff.seals_to_anchor(max_seals integer)
   RETURNS TABLE (tenant text, log_id bytea, seq integer, period bigint, tree_size bigint, root bytea, seal_hash bytea, signature bytea)
   LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -11,11 +12,15 @@ DECLARE
   n integer;
 BEGIN
   FOR l IN SELECT k.tenant, k.log_id FROM kiff.logs k
-            WHERE k.signed_seq > k.included_seq AND k.registered_block IS NOT NULL ORDER BY k.tenant LOOP
+            WHERE k.signed_seq > k.included_seq AND k.registered_block IS NOT NULL
+            ORDER BY k.signed_seq - k.included_seq, k.tenant LOOP
     EXIT WHEN room <= 0;
     RETURN QUERY EXECUTE format(
       'SELECT $1, $2, s.seq, s.period, s.tree_size, s.root, s.seal_hash, s.signature
-         FROM kiff_t_%s.seals s WHERE s.level = ''sealed'' AND s.refused IS NULL ORDER BY s.seq LIMIT $3', l.tenant)
+         FROM kiff_t_%1$s.seals s
+        WHERE s.level = ''sealed'' AND s.seq < coalesce(
+          (SELECT min(r.seq) FROM kiff_t_%1$s.seals r WHERE r.level = ''sealed'' AND r.refused IS NOT NULL), 2147483647)
+        ORDER BY s.seq LIMIT $3', l.tenant)
       USING l.tenant, l.log_id, room;
     GET DIAGNOSTICS n = ROW_COUNT;
     room := room - n;
@@ -86,7 +91,21 @@ BEGIN
     USING seal_seq, reason;
 END $$;
 
+-- The struct hashes of our own seals at these places: what the contract's head must be equal to there.
+CREATE FUNCTION kiff.seal_hashes(tenants text[], seqs integer[]) RETURNS TABLE (tenant text, seal_hash bytea)
+  LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  r record;
+BEGIN
+  FOR r IN SELECT * FROM unnest(tenants, seqs) AS u (tenant, seq) WHERE u.tenant ~ '^[a-z][a-z0-9]{2,23}$' LOOP
+    RETURN QUERY EXECUTE format('SELECT $1, s.seal_hash FROM kiff_t_%s.seals s WHERE s.seq = $2', r.tenant)
+      USING r.tenant, r.seq;
+  END LOOP;
+END $$;
+
 GRANT EXECUTE ON FUNCTION
+  kiff.seal_hashes(text[], integer[]),
   kiff.seals_to_anchor(integer),
   kiff.seals_to_confirm(integer),
   kiff.set_levels(text[], integer[], text[], bytea[], bigint[], bytea[], integer[]),

@@ -90,9 +90,11 @@ BEGIN
   IF (NEW.seq, NEW.period, NEW.tree_size) IS DISTINCT FROM (OLD.seq, OLD.period, OLD.tree_size)
      OR (OLD.root IS NOT NULL AND NEW.root IS DISTINCT FROM OLD.root)
      OR (OLD.signature IS NOT NULL AND
-         (NEW.prev, NEW.seal_hash, NEW.epoch, NEW.signer, NEW.signature) IS DISTINCT FROM
-         (OLD.prev, OLD.seal_hash, OLD.epoch, OLD.signer, OLD.signature))
-     OR (OLD.level = 'final' AND (NEW.level, NEW.tx_hash, NEW.block_hash) IS DISTINCT FROM (OLD.level, OLD.tx_hash, OLD.block_hash)) THEN
+         (NEW.prev, NEW.seal_hash, NEW.epoch, NEW.signer, NEW.signature, NEW.checkpoint) IS DISTINCT FROM
+         (OLD.prev, OLD.seal_hash, OLD.epoch, OLD.signer, OLD.signature, OLD.checkpoint))
+     OR (OLD.level = 'final' AND
+         (NEW.level, NEW.tx_hash, NEW.block_number, NEW.block_hash, NEW.log_index) IS DISTINCT FROM
+         (OLD.level, OLD.tx_hash, OLD.block_number, OLD.block_hash, OLD.log_index)) THEN
     RAISE EXCEPTION USING ERRCODE = 'KF030', MESSAGE = 'a fixed fact of a seal cannot be changed';
   END IF;
   RETURN NEW;

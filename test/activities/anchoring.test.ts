@@ -1,10 +1,10 @@
 /** The wallet, step by step: what it leaves behind when it stops anywhere, and what it makes of what it finds. */
 import assert from 'node:assert/strict';
-import { createWalletClient, http } from 'viem';
+import { createWalletClient, encodeFunctionData, http, zeroAddress, zeroHash } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { firstFees, replacementFees } from '../../activities/anchoring/fees.ts';
 import { registryAbi } from '../../contracts/registry.ts';
-import { toHex } from '../../protocol/hex.ts';
+import { fromHex, toHex } from '../../protocol/hex.ts';
 import { anvil } from '../parts.ts';
 import type { TestTenant } from '../product-database.ts';
 import { createPlane, failsAs, type Plane } from './plane.ts';
@@ -90,7 +90,7 @@ describe('anchoring', function () {
 
   it('a seal that the contract would refuse is set aside and holds up no neighbour', async () => {
     const [bad, good] = [await plane.tenant(), await plane.tenant()];
-    await signed(1, bad);
+    await signed(2, bad);
     await signed(1, good);
     await plane.database.sql(`ALTER TABLE kiff_t_${bad.id}.seals DISABLE TRIGGER ALL`);
     await plane.database.sql(`UPDATE kiff_t_${bad.id}.seals SET signature = $1 WHERE seq = 1`, [Buffer.alloc(65, 1)]);
@@ -101,7 +101,32 @@ describe('anchoring', function () {
       `SELECT refused FROM kiff_t_${bad.id}.seals WHERE seq = 1`,
     );
     assert.equal(row?.refused, 'BadSignature');
+    // What stands behind it cannot go, and takes no place in a batch.
+    const queued = await plane.database.sql<{ tenant: string }>('SELECT tenant FROM kiff.seals_to_anchor(280)');
+    assert.deepEqual(
+      queued.filter((seal) => seal.tenant === bad.id),
+      [],
+    );
     assert.ok(plane.alerts().some((alert) => alert.name === 'seal-refused' && alert.fields['tenantId'] === bad.id));
+  });
+
+  it('a transaction that reverts is told of, and its nonce is done with', async () => {
+    const tenant = await signed(1);
+    await plane.mine();
+    const { inFlight } = await plane.anchoring.nextTransaction();
+    assert.ok(inFlight);
+    // What no simulation would let pass: the call is spoilt after the nonce was opened.
+    const calldata = encodeFunctionData({ abi: registryAbi, functionName: 'register', args: [zeroAddress, zeroHash] });
+    await plane.database.sql('UPDATE kiff.nonces SET calldata = $1 WHERE nonce = $2', [
+      Buffer.from(fromHex(calldata)),
+      inFlight.nonce,
+    ]);
+    const first = await plane.anchoring.advanceTransaction(inFlight);
+    const { mined, reverted } = first.mined ? first : await plane.anchoring.advanceTransaction(inFlight);
+    assert.deepEqual({ mined, reverted }, { mined: true, reverted: true });
+    assert.ok(plane.alerts().some((alert) => alert.name === 'transaction-reverted'));
+    await plane.anchorAll();
+    assert.equal((await levels(tenant))[0], 'final', 'its seal went with the next one');
   });
 
   it('what somebody else anchored first is taken as done', async () => {

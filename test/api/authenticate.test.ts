@@ -89,7 +89,9 @@ describe('authentication', () => {
 
     const paused = await db.createTenant();
     await db.sql(`UPDATE kiff.tenants SET status = 'paused' WHERE id = $1`, [paused.id]);
-    assert.equal((await api.post(paused.apiKey, recordText('a'))).status, 201);
+    const halted = await api.post(paused.apiKey, recordText('a'));
+    assert.deepEqual([halted.status, halted.json.type], [503, 'https://kiff.dev/problems/tenant-not-ready']);
+    assert.equal((await api.get('/v1/seals', paused.apiKey)).status, 200);
 
     await db.sql(`UPDATE kiff.tenants SET status = 'ended' WHERE id = $1`, [paused.id]);
     time += 5_000;

@@ -169,6 +169,7 @@ describe('who may do what in the product database', () => {
         'idle_in_transaction_session_timeout=5s',
         'search_path=pg_catalog, pg_temp',
         'statement_timeout=5s',
+        'synchronous_commit=on',
         'transaction_timeout=5s',
       ]);
     }

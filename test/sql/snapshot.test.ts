@@ -8,41 +8,35 @@ import { createProductDatabase, type ProductDatabase, type TestTenant } from '..
 
 const OWNERS = ['kiff_owner', 'kiff_journal_owner', 'pg_database_owner'];
 
-/** What everybody may do, in all databases. USAGE alone opens no object of a schema. */
-const EVERYBODYS = [
-  'schema kiff: grant USAGE to PUBLIC',
-  'schema public: grant USAGE to PUBLIC',
-  'table kiff.deployment: grant SELECT to PUBLIC',
-  'function kiff.session_tenant() returns text: grant EXECUTE to PUBLIC',
-];
+const NAMES = ['product', 'tenant', 'journal'] as const;
+type Name = (typeof NAMES)[number];
 
 describe('the schema snapshot', () => {
   let db: ProductDatabase;
   let tenant: TestTenant;
-  let product: pg.Client;
-  let journal: pg.Client;
-  let made: Record<'product' | 'tenant' | 'journal', string>;
+  let clients: Record<Name, pg.Client>;
+  let made: Record<Name, string>;
 
-  const productText = async (): Promise<string> => (await snapshotRoles(product)) + (await snapshotDatabase(product));
+  const take: Record<Name, () => Promise<string>> = {
+    product: async () => (await snapshotRoles(clients.product)) + (await snapshotDatabase(clients.product)),
+    tenant: () => snapshotTenant(clients.tenant, tenant.id),
+    journal: () => snapshotDatabase(clients.journal),
+  };
 
   before(async function () {
     this.timeout(60_000);
     db = await createProductDatabase();
     tenant = await db.createTenant();
-    product = await db.connect(db.superuserUrl);
-    journal = await db.connect(db.journalSuperuserUrl);
-    made = {
-      product: await productText(),
-      tenant: await snapshotTenant(product, tenant.id),
-      journal: await snapshotDatabase(journal),
-    };
+    const product = await db.connect(db.superuserUrl);
+    clients = { product, tenant: product, journal: await db.connect(db.journalSuperuserUrl) };
+    made = { product: await take.product(), tenant: await take.tenant(), journal: await take.journal() };
     if (process.env['SCHEMA_SNAPSHOT'] === 'write') {
-      for (const [name, text] of Object.entries(made)) writeFileSync(file(name), text);
+      for (const name of NAMES) writeFileSync(file(name), made[name]);
     }
   });
   after(() => db.drop());
 
-  for (const name of ['product', 'tenant', 'journal'] as const) {
+  for (const name of NAMES) {
     it(`sql/snapshot/${name}.txt is what the migrations make (SCHEMA_SNAPSHOT=write npm test accepts a change)`, () => {
       assert.equal(made[name], readFileSync(file(name), 'utf8'));
     });
@@ -50,128 +44,153 @@ describe('the schema snapshot', () => {
 
   it('is the same for another tenant, and the product’s does not depend on how many there are', async () => {
     const other = await db.createTenant();
-    assert.equal(await snapshotTenant(product, other.id), made.tenant);
-    assert.equal(await productText(), made.product);
+    assert.equal(await snapshotTenant(clients.tenant, other.id), made.tenant);
+    assert.equal(await take.product(), made.product);
   });
 
-  /** What a change inside a transaction does to a snapshot: lines that go (-) and come (+). The change is rolled back. */
-  async function difference(client: pg.Client, change: string, take: () => Promise<string>): Promise<string[]> {
-    const before = statements(await take());
-    await client.query('BEGIN');
+  /** What a change does to a snapshot: lines that go (-) and come (+). The change is rolled back. */
+  async function difference(name: Name, change: string): Promise<string[]> {
+    const old = statements(made[name]);
+    await clients[name].query('BEGIN');
     try {
-      await client.query(change);
-      const after = statements(await take());
+      await clients[name].query(change);
+      const changed = statements(await take[name]());
       return [
-        ...before.filter((line) => !after.includes(line)).map((line) => `- ${line}`),
-        ...after.filter((line) => !before.includes(line)).map((line) => `+ ${line}`),
+        ...old.filter((line) => !changed.includes(line)).map((line) => `- ${line}`),
+        ...changed.filter((line) => !old.includes(line)).map((line) => `+ ${line}`),
       ];
     } finally {
-      await client.query('ROLLBACK');
+      await clients[name].query('ROLLBACK');
     }
   }
 
-  it('shows a change of any kind, and nothing else', async () => {
-    const changes: [string, string[]][] = [
+  it('shows a change of any kind, and nothing else', async function () {
+    this.timeout(30_000);
+    const trigger = `table kiff_t_{{tenant}}.tiles: CREATE TRIGGER tile_only_grows BEFORE UPDATE ON kiff_t_{{tenant}}.tiles \
+FOR EACH ROW EXECUTE FUNCTION kiff_t_{{tenant}}.tile_only_grows()`;
+    const changes: [Name, string, string[]][] = [
       [
+        'product',
         'ALTER TABLE kiff.logs ADD note text NOT NULL DEFAULT $$$$',
         [`+ table kiff.logs: column note text not null default ''::text`],
       ],
-      ['GRANT UPDATE ON kiff.logs TO kiff_api', ['+ table kiff.logs: grant UPDATE to kiff_api']],
-      ['GRANT SELECT (id) ON kiff.api_keys TO kiff_api', ['+ table kiff.api_keys: grant SELECT (id) to kiff_api']],
-      ['ALTER TABLE kiff.logs DISABLE ROW LEVEL SECURITY', ['- table kiff.logs: row security enabled']],
+      ['product', 'GRANT UPDATE ON kiff.logs TO kiff_api', ['+ table kiff.logs: grant UPDATE to kiff_api']],
       [
+        'product',
+        'GRANT SELECT (id) ON kiff.api_keys TO kiff_api',
+        ['+ table kiff.api_keys: grant SELECT (id) to kiff_api'],
+      ],
+      ['product', 'ALTER TABLE kiff.logs DISABLE ROW LEVEL SECURITY', ['- table kiff.logs: row security enabled']],
+      [
+        'product',
         'ALTER TABLE kiff.deployment DROP CONSTRAINT deployment_contract_check',
         ['- table kiff.deployment: constraint deployment_contract_check CHECK ((octet_length(contract) = 20))'],
       ],
       [
+        'product',
         'ALTER DEFAULT PRIVILEGES FOR ROLE kiff_owner IN SCHEMA kiff GRANT SELECT ON TABLES TO kiff_api',
-        [
-          '+ default privileges for kiff_owner: tables in kiff: grant SELECT to kiff_api',
-          '+ schema kiff: default acl for role kiff_owner in schema kiff on tables',
-        ],
+        ['+ default privileges for kiff_owner: tables in kiff: grant SELECT to kiff_api'],
       ],
       [
+        'product',
+        'ALTER DEFAULT PRIVILEGES FOR ROLE kiff_owner GRANT EXECUTE ON FUNCTIONS TO PUBLIC',
+        ['- default privileges for kiff_owner: functions: no grant'],
+      ],
+      [
+        'product',
         'ALTER ROLE kiff_api SET statement_timeout = 0',
         ['- role kiff_api: set statement_timeout=5s', '+ role kiff_api: set statement_timeout=0'],
       ],
-      ['GRANT kiff_owner TO kiff_api', ['+ role kiff_api: member of kiff_owner, set role']],
-      ["CREATE TYPE kiff.mood AS ENUM ('good')", ['+ schema kiff: type kiff.mood']],
-    ];
-    for (const [change, expected] of changes) {
-      assert.deepEqual(await difference(product, change, productText), expected, change);
-    }
-    const body = await difference(
-      product,
-      `CREATE OR REPLACE FUNCTION kiff.session_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
-         SET search_path = pg_catalog, pg_temp RETURN 'another'`,
-      productText,
-    );
-    assert.match(
-      body.join('\n'),
-      /^- \S+ kiff\.session_tenant\(\)[^\n]+ body sha256 \w{64}\n\+ [^\n]+ body sha256 \w{64}$/,
-    );
-    const ofTenant: [string, string[]][] = [
+      ['product', 'GRANT kiff_owner TO kiff_api', ['+ role kiff_api: member of kiff_owner, set role']],
+      ['product', `CREATE TYPE kiff.mood AS ENUM ('good')`, ['+ type kiff.mood: owner superuser']],
+      ['tenant', `ALTER TABLE ${tenant.role}.tiles DISABLE TRIGGER ALL`, [`- ${trigger}`, `+ ${trigger} (disabled)`]],
       [
-        `ALTER TABLE ${tenant.role}.seals DISABLE TRIGGER seal_keeps_its_facts`,
-        ['- ', '+ '].map(
-          (sign) => `${sign}table kiff_t_{{tenant}}.seals: CREATE TRIGGER seal_keeps_its_facts BEFORE UPDATE ON \
-kiff_t_{{tenant}}.seals FOR EACH ROW EXECUTE FUNCTION kiff_t_{{tenant}}.seal_keeps_its_facts()${sign === '+ ' ? ' (disabled)' : ''}`,
-        ),
-      ],
-      [
+        'tenant',
         `GRANT SELECT ON kiff.api_keys TO ${tenant.role}`,
         ['+ role kiff_t_{{tenant}}: grant SELECT on table kiff.api_keys'],
       ],
-    ];
-    for (const [change, expected] of ofTenant) {
-      assert.deepEqual(await difference(product, change, () => snapshotTenant(product, tenant.id)), expected, change);
-    }
-    assert.deepEqual(
-      await difference(journal, 'GRANT DELETE ON journal.statements TO kiff_journal', () => snapshotDatabase(journal)),
       [
-        '- table journal.statements: grant INSERT, SELECT to kiff_journal',
-        '+ table journal.statements: grant DELETE, INSERT, SELECT to kiff_journal',
+        'journal',
+        'GRANT DELETE ON journal.statements TO kiff_journal',
+        [
+          '- table journal.statements: grant INSERT, SELECT to kiff_journal',
+          '+ table journal.statements: grant DELETE, INSERT, SELECT to kiff_journal',
+        ],
       ],
+    ];
+    for (const [name, change, expected] of changes) assert.deepEqual(await difference(name, change), expected, change);
+
+    const body = await difference(
+      'product',
+      `CREATE OR REPLACE FUNCTION kiff.session_tenant() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+         SET search_path = pg_catalog, pg_temp RETURN 'another'`,
     );
+    const hash = String.raw`function kiff\.session_tenant\(\) returns text: body sha256 \w{64}`;
+    assert.match(body.join('\n'), new RegExp(`^- ${hash}\n\\+ ${hash}$`));
   });
 
   it('has no owner but the NOLOGIN ones', async () => {
-    const foreign = (line: string): boolean =>
-      / owner /.test(line) && !OWNERS.includes(/: owner (\S+)/.exec(line)?.[1] ?? '');
     const all = statements(Object.values(made).join(''));
     assert.deepEqual(all.filter(foreign), []);
-    assert.deepEqual(
-      OWNERS.slice(0, 2).map((owner) => all.includes(`role ${owner}: nologin inherit`)),
-      [true, true],
-    );
+    for (const owner of ['kiff_owner', 'kiff_journal_owner']) assert.ok(all.includes(`role ${owner}: nologin inherit`));
 
-    const taken = await difference(product, 'ALTER TABLE kiff.wallets OWNER TO kiff_anchoring', productText);
-    assert.ok(taken.includes('+ table kiff.wallets: owner kiff_anchoring'));
-    assert.ok(taken.some(foreign), 'control');
+    for (const taken of [
+      'ALTER TABLE kiff.wallets OWNER TO kiff_anchoring',
+      'ALTER FUNCTION kiff.session_tenant() OWNER TO kiff_api',
+      `CREATE TYPE kiff.mood AS ENUM ('good'); ALTER TYPE kiff.mood OWNER TO kiff_api`,
+    ]) {
+      assert.ok((await difference('product', taken)).some(foreign), `control: ${taken}`);
+    }
   });
 
   it('gives PUBLIC one table to read and one function to call', async () => {
-    const everybodys = (line: string): boolean => /: (\S.*: )?grant .* to PUBLIC$/.test(line);
-    assert.deepEqual(statements(made.product + made.tenant + made.journal).filter(everybodys), [
-      ...EVERYBODYS,
-      'schema public: grant USAGE to PUBLIC',
-    ]);
+    assert.deepEqual(
+      NAMES.map((name) => statements(made[name]).filter(everybodys)),
+      [
+        [
+          // USAGE alone opens no object of a schema.
+          'schema kiff: grant USAGE to PUBLIC',
+          'table kiff.deployment: grant SELECT to PUBLIC',
+          'function kiff.session_tenant() returns text: grant EXECUTE to PUBLIC',
+          'schema public: grant USAGE to PUBLIC',
+        ],
+        [],
+        ['schema public: grant USAGE to PUBLIC'],
+      ],
+    );
 
-    // Controls: what PostgreSQL gives to everybody unasked is seen too.
+    // Without these lines PostgreSQL gives everybody EXECUTE on the next function.
+    for (const [name, owner] of [
+      ['product', 'kiff_owner'],
+      ['journal', 'kiff_journal_owner'],
+    ] as const) {
+      assert.ok(statements(made[name]).includes(`default privileges for ${owner}: functions: no grant`));
+    }
+
     for (const careless of [
-      `CREATE FUNCTION kiff.careless() RETURNS integer LANGUAGE sql RETURN 1`,
+      'CREATE FUNCTION kiff.careless() RETURNS integer LANGUAGE sql RETURN 1',
       'GRANT SELECT (id) ON kiff.tenants TO PUBLIC',
       'GRANT CREATE ON SCHEMA kiff TO PUBLIC',
       `DO $$ BEGIN EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO PUBLIC', current_database()); END $$`,
     ]) {
-      const lines = await difference(product, careless, productText);
+      const lines = await difference('product', careless);
       assert.ok(
         lines.some((line) => line.startsWith('+ ') && everybodys(line)),
-        `${careless}: ${lines.join()}`,
+        `control: ${careless}`,
       );
     }
   });
 });
+
+/** A line that names an owner who could log in, or whom nobody meant. */
+function foreign(line: string): boolean {
+  const owner = /: owner (\S+)/.exec(line)?.[1];
+  return owner !== undefined && !OWNERS.includes(owner);
+}
+
+function everybodys(line: string): boolean {
+  return /: grant .* to PUBLIC$/.test(line);
+}
 
 function file(name: string): string {
   return join(sqlDirectory(), 'snapshot', `${name}.txt`);

@@ -9,13 +9,14 @@ import { fixedFailures } from '../../workers/fixed-failures.ts';
 
 const logger = new DefaultLogger('ERROR');
 
+const alerts: string[] = [];
 const SECRET = 'the customer is Ada Lovelace';
 
 /** Runs an activity that throws `error` behind the interceptor, as a worker would. */
 async function thrown(error: unknown): Promise<ApplicationFailure> {
   const environment = new MockActivityEnvironment(
     {},
-    { logger, interceptors: [fixedFailures(pino({ level: 'silent' }))] },
+    { logger, interceptors: [fixedFailures(pino({ level: 'silent' }), (name) => alerts.push(name))] },
   );
   try {
     await environment.run(async () => {
@@ -56,6 +57,13 @@ describe('failures on their way into a history', () => {
     const error = new pg.DatabaseError('the period is not over', 10, 'error');
     error.code = 'KF004';
     assert.equal((await thrown(error)).type, 'period-not-over');
+  });
+
+  it('alert when the database itself refuses for good', async () => {
+    const error = new pg.DatabaseError('another root stands for this seq', 10, 'error');
+    error.code = 'KF007';
+    assert.equal((await thrown(error)).nonRetryable, true);
+    assert.deepEqual(alerts, ['root-conflict']);
   });
 
   it('keep our own kind, text and details', async () => {
