@@ -88,8 +88,10 @@ describe('authentication', () => {
     assert.equal(early.headers.get('retry-after'), '5');
 
     const paused = await db.createTenant();
+    assert.equal((await api.post(paused.apiKey, recordText('a'))).status, 201);
+    time += 5_000;
     await db.sql(`UPDATE kiff.tenants SET status = 'paused' WHERE id = $1`, [paused.id]);
-    const halted = await api.post(paused.apiKey, recordText('a'));
+    const halted = await api.post(paused.apiKey, recordText('b'));
     assert.deepEqual([halted.status, halted.json.type], [503, 'https://kiff.dev/problems/tenant-not-ready']);
     assert.equal((await api.get('/v1/seals', paused.apiKey)).status, 200);
 
