@@ -13,6 +13,8 @@ import { readJson, stateDirectory } from './state.ts';
 /** File name, and the query that finds the workflow to record (the newest that matches). */
 const RECORDED = {
   'seal-final': `WorkflowType = 'seal' AND ExecutionStatus = 'Completed' AND \`Level\` = 'final'`,
+  // Stop the signing worker for two periods (SIGSTOP) to get one.
+  'seal-awaiting-signer': `WorkflowType = 'seal' AND ExecutionStatus = 'Completed' AND \`Level\` = 'awaiting-signer'`,
   'seal-hour': `WorkflowType = 'sealHour' AND ExecutionStatus = 'Completed'`,
   'anchor-wallet': `WorkflowType = 'anchorWallet'`,
   'tenant-onboarding': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Completed'`,
