@@ -68,10 +68,15 @@ describe('a seal under faults', function () {
     const record = await post(local.stack.apiUrl, tenant, auditRecord());
     // The fault is used up when the request has come in; the signature is made only after the delay.
     await until('the signer to ask KMS', async () => ((await local.kms.faults()).length === 0 ? true : undefined));
-    await local.kill('signing');
-    await local.revive('signing');
-    await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
-    await assertUnbroken(tenant);
+    const other = await local.another('signing');
+    try {
+      await local.kill('signing');
+      await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
+      await assertUnbroken(tenant);
+    } finally {
+      await local.revive('signing');
+      await other.stop();
+    }
   });
 
   it('F2: the signer is killed after KMS signed and before the result is kept; the same digest is signed again, one seal', async () => {
