@@ -52,16 +52,22 @@ export async function postRecords(apiUrl: string, tenant: LocalTenant): Promise<
   return last;
 }
 
-/** Waits until the record is final, with a progress line. @throws when that takes longer than `deadlineMs` */
+export interface Waiting {
+  periodSeconds: number;
+  deadlineMs: number;
+  stopped: AbortSignal;
+  /** Takes the progress lines; standard output unless given. */
+  write?: (line: string) => void;
+}
+
+/** Waits until the record is final, with a progress line. @throws when it is not by the deadline, or the API refuses */
 export async function untilFinal(
   apiUrl: string,
   tenant: LocalTenant,
-  posted: Posted,
-  periodSeconds: number,
-  stopped: AbortSignal,
-  deadlineMs: number,
+  posted: Pick<Posted, 'id' | 'receivedAt'>,
+  { periodSeconds, deadlineMs, stopped, write }: Waiting,
 ): Promise<void> {
-  const line = part('seal');
+  const line = part('seal', write);
   const periodEnd = (Math.floor(Date.parse(posted.receivedAt) / 1000 / periodSeconds) + 1) * periodSeconds;
   const waiting = (level: string): string =>
     level === 'accepted' && Date.now() / 1000 < periodEnd
@@ -77,6 +83,10 @@ export async function untilFinal(
     }
     await delay(250, undefined, { signal: stopped });
     const response = await get(apiUrl, tenant, `/v1/records/${encodeURIComponent(posted.id)}`);
+    if (response.status !== 200) {
+      line.fail(`the API answered ${response.status}`);
+      throw new Error(`seal: the API answered ${response.status}: ${await response.text()}`);
+    }
     ({ level } = (await response.json()) as { level: string });
     line.update(waiting(level));
   }
@@ -99,10 +109,11 @@ export interface Receipt {
 }
 
 /** Runs `kiff verify` as the separate program that it is. @returns its exit code and what it printed */
-export async function verifyWithCli(args: string[]): Promise<{ code: number; output: string }> {
+export async function verifyWithCli(args: string[], signal?: AbortSignal): Promise<{ code: number; output: string }> {
   const cli = spawn(process.execPath, [join(packageRoot, 'dist/cli/kiff.js'), 'verify', ...args], {
     env: {},
     stdio: ['ignore', 'pipe', 'pipe'],
+    signal,
   });
   let output = '';
   cli.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));

@@ -38,13 +38,14 @@ const BLOCK_SECONDS = 2;
 const external = <T>(value: T): Running<T> => ({ value, stop: async () => undefined });
 
 /** A superuser's URL on a server that is there. */
-export async function postgresPart(state: string, env: StackEnv): Promise<Running<string>> {
+export async function postgresPart(state: string, env: StackEnv, signal: AbortSignal): Promise<Running<string>> {
   if (env.DATABASE_URL !== undefined) return external(env.DATABASE_URL);
   const postgres = await startPostgres({
     dataDir: join(state, 'postgres'),
     logFile: join(state, 'logs', 'postgres.log'),
+    signal,
   });
-  return { value: postgres.superuserUrl, stop: () => postgres.stop() };
+  return { value: postgres.superuserUrl, stop: () => postgres.stop(), exited: postgres.exited };
 }
 
 export interface TemporalAccess {
@@ -58,6 +59,7 @@ export interface TemporalAccess {
 export async function temporalPart(
   state: string,
   env: StackEnv,
+  signal: AbortSignal,
   onProgress: (doing: string) => void,
 ): Promise<Running<TemporalAccess>> {
   if (env.TEMPORAL_ADDRESS !== undefined) {
@@ -65,12 +67,13 @@ export async function temporalPart(
     const uiUrl = env.temporal['TEMPORAL_UI_URL'] ?? null;
     return external({ address: env.TEMPORAL_ADDRESS, namespace, uiUrl, env: { ...env.temporal } });
   }
-  const binary = await temporalBinary({ onProgress });
+  const binary = await temporalBinary({ onProgress, signal });
   const temporal = await startTemporal({
     binary,
     dbFile: join(state, 'temporal.db'),
     searchAttributes: SEARCH_ATTRIBUTES,
     logFile: join(state, 'logs', 'temporal.log'),
+    signal,
   });
   const { address, namespace, uiUrl } = temporal;
   return {
@@ -86,7 +89,12 @@ function credential(pair = ''): { id: string; secret: string } {
   return { id: pair.slice(0, colon), secret: pair.slice(colon + 1) };
 }
 
-export async function kmsPart(state: string, env: StackEnv, secrets: Secrets): Promise<Running<KmsAccess>> {
+export async function kmsPart(
+  state: string,
+  env: StackEnv,
+  secrets: Secrets,
+  signal: AbortSignal,
+): Promise<Running<KmsAccess>> {
   if (env.AWS_ENDPOINT_URL_KMS !== undefined) {
     return external({
       url: env.AWS_ENDPOINT_URL_KMS,
@@ -118,6 +126,7 @@ export async function kmsPart(state: string, env: StackEnv, secrets: Secrets): P
     logFile: join(state, 'logs', 'kms.log'),
     pidFile: join(state, 'kms.pid'),
     ready: /listening on/,
+    signal,
   });
   const key = (role: 'signer' | 'relayer' | 'admin') => ({ id: ACCESS_KEYS[role], secret: secrets.kms[role] });
   return {
@@ -132,14 +141,22 @@ export async function kmsPart(state: string, env: StackEnv, secrets: Secrets): P
   };
 }
 
-export async function basePart(state: string, env: StackEnv): Promise<Running<string>> {
+export async function basePart(state: string, env: StackEnv, signal: AbortSignal): Promise<Running<string>> {
   if (env.BASE_RPC_URL !== undefined) return external(env.BASE_RPC_URL);
   const anvil = await startAnvil({
     stateFile: join(state, 'anvil.json'),
     blockTime: BLOCK_SECONDS,
     logFile: join(state, 'logs', 'anvil.log'),
+    signal,
   });
   return { value: anvil.rpcUrl, stop: () => anvil.stop(), exited: anvil.exited };
+}
+
+export interface Telling {
+  /** A start that is given up has not failed: it ends without a line. */
+  stopped: AbortSignal;
+  /** Takes the progress lines; standard output unless given. */
+  write?: ((line: string) => void) | undefined;
 }
 
 /** Brings one part up under a progress line; a failure is named after the part. */
@@ -148,7 +165,7 @@ export async function bringUp<T>(
   doing: string,
   up: (onProgress: (doing: string) => void) => Promise<T>,
   detail: (value: T) => string,
-  write?: (line: string) => void,
+  { stopped, write }: Telling,
 ): Promise<T> {
   const line = part(name, write);
   line.start(doing);
@@ -157,6 +174,10 @@ export async function bringUp<T>(
     line.done(detail(value));
     return value;
   } catch (error) {
+    if (stopped.aborted) {
+      line.stop();
+      throw error;
+    }
     const message = error instanceof Error ? error.message : String(error);
     line.fail(message.split('\n')[0] ?? message);
     throw new Error(`${name}: ${message}`, { cause: error });

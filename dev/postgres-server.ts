@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Account, Binaries } from './postgres-host.ts';
-import { processCommand } from './process-identity.ts';
+import { processBirth, processCommand } from './process-identity.ts';
 
 const run = promisify(execFile);
 
@@ -71,10 +71,34 @@ export class PostgresServer {
    * number can become another process's, which pg_ctl would take for the server and signal.
    */
   get pid(): number | undefined {
-    if (!existsSync(this.pidFile)) return undefined;
-    const pid = Number(readFileSync(this.pidFile, 'utf8').split('\n', 1)[0]);
+    let pid: number;
+    try {
+      pid = Number(readFileSync(this.pidFile, 'utf8').split('\n', 1)[0]);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+      throw error;
+    }
     const command = processCommand(pid);
     return command !== undefined && `${command} `.includes(`-D ${this.directory} `) ? pid : undefined;
+  }
+
+  /**
+   * Settles when the running server has ended. It is no child of ours, so it is asked once a second, which keeps nobody
+   * running. Aborting the signal ends the asking, and the answer then never comes.
+   */
+  ended(signal: AbortSignal): Promise<void> {
+    const { pid } = this;
+    const birth = pid === undefined ? undefined : processBirth(pid);
+    if (pid === undefined || birth === undefined) return Promise.resolve();
+    return new Promise((resolve) => {
+      const asking = setInterval(() => {
+        if (processBirth(pid) === birth) return;
+        clearInterval(asking);
+        resolve();
+      }, 1_000);
+      asking.unref();
+      signal.addEventListener('abort', () => clearInterval(asking));
+    });
   }
 
   /** Stops a server of this cluster that an earlier run left. */

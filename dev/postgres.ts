@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, type PromiseWithChild } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import {
   chownSync,
@@ -34,6 +34,8 @@ export interface PostgresOptions {
   logFile?: string;
   /** False: a crash of the machine may lose the cluster, which makes tests quicker. Commits stay synchronous. */
   durable?: boolean;
+  /** Gives the start up: nothing runs then, and a cluster that was being made is gone. */
+  signal?: AbortSignal | undefined;
 }
 
 export interface Postgres {
@@ -45,6 +47,8 @@ export interface Postgres {
   url(database: string, user: string, password: string): string;
   /** Stops and starts it on the same port. `immediate` is a crash: no checkpoint, and recovery at the start. */
   restart(options?: { mode?: StopMode }): Promise<void>;
+  /** Settles when the server ends without having been told to by `stop` or `restart`. Seen within a second. */
+  exited: Promise<void>;
   /** Repeatable. Open connections are ended. */
   stop(): Promise<void>;
 }
@@ -54,24 +58,27 @@ export interface Postgres {
  * that exists is started again; a server of it that outlived a killed supervisor is stopped first. pg_ctl detaches the
  * server, so a terminal's Ctrl-C does not reach it.
  *
- * @throws with the end of the server's log when it does not start
+ * @throws with the end of the server's log when it does not start; the signal's reason
  */
 export async function startPostgres(options: PostgresOptions): Promise<Postgres> {
-  const { durable = true } = options;
+  const { durable = true, signal } = options;
   const dataDir = resolve(options.dataDir);
   const account = serverAccount();
   const binaries = await serverBinaries(account);
   mkdirSync(dirname(dataDir), { recursive: true });
   const password = superuserPassword(dataDir);
-  if (!exists(dataDir)) await createCluster(dataDir, { binaries, account, password, durable });
+  if (!exists(dataDir)) await createCluster(dataDir, { binaries, account, password, durable, signal });
 
   const server = new PostgresServer(clusterDirectory(dataDir), binaries, account, durable);
   await server.stopLeftover();
+  signal?.throwIfAborted();
   if (options.logFile !== undefined) linkLog(options.logFile, server.logFile);
   for (let attempt = 1; ; attempt++) {
     const port = options.port ?? (await freePort());
     try {
       await server.start(port);
+      if (signal?.aborted === true) await server.stop('fast');
+      signal?.throwIfAborted();
       return handle(server, port, password);
     } catch (error) {
       const portTaken = (error as Error).message.includes('Address already in use');
@@ -102,6 +109,14 @@ export async function removePostgres(path: string): Promise<void> {
 function handle(server: PostgresServer, port: number, password: string): Postgres {
   const stopNow = (): void => server.stopAtExit();
   let forget = atExit(stopNow);
+  let ended!: () => void;
+  const exited = new Promise<void>((settle) => (ended = settle));
+  let watch: AbortController;
+  const watchIt = (): void => {
+    watch = new AbortController();
+    void server.ended(watch.signal).then(ended);
+  };
+  watchIt();
   const url = (database: string, user: string, secret: string): string =>
     `postgres://${encodeURIComponent(user)}:${encodeURIComponent(secret)}@127.0.0.1:${port}/${encodeURIComponent(database)}`;
   return {
@@ -109,12 +124,16 @@ function handle(server: PostgresServer, port: number, password: string): Postgre
     superuserUrl: url('postgres', 'postgres', password),
     logFile: server.logFile,
     url,
+    exited,
     restart: async ({ mode = 'fast' } = {}) => {
+      watch.abort();
       await server.stop(mode);
       await server.start(port);
       forget = atExit(stopNow);
+      watchIt();
     },
     stop: async () => {
+      watch.abort();
       await server.stop('fast');
       forget();
     },
@@ -126,10 +145,14 @@ interface NewCluster {
   account: Account | undefined;
   password: string;
   durable: boolean;
+  signal: AbortSignal | undefined;
 }
 
 /** Made under another name and then renamed or linked: an initdb that is killed leaves nothing that looks like a cluster. */
-async function createCluster(dataDir: string, { binaries, account, password, durable }: NewCluster): Promise<void> {
+async function createCluster(
+  dataDir: string,
+  { binaries, account, password, durable, signal }: NewCluster,
+): Promise<void> {
   const directory = makeDataDirectory(dataDir, account);
   const passwordCopy = `${directory}.password`;
   rmSync(passwordCopy, { force: true });
@@ -138,7 +161,7 @@ async function createCluster(dataDir: string, { binaries, account, password, dur
     if (account) chownSync(passwordCopy, account.uid, account.gid);
     const args = ['-D', directory, '--username=postgres', '--auth=scram-sha-256', `--pwfile=${passwordCopy}`];
     args.push('--encoding=UTF8', '--no-locale', ...(durable ? [] : ['--no-sync']));
-    await run(binaries.initdb, args, asAccount(account));
+    await untilDone(run(binaries.initdb, args, asAccount(account)), signal);
   } catch (error) {
     rmSync(directory, { recursive: true, force: true });
     throw error;
@@ -147,6 +170,18 @@ async function createCluster(dataDir: string, { binaries, account, password, dur
   }
   if (directory === `${dataDir}.new`) renameSync(directory, dataDir);
   else symlinkSync(directory, dataDir);
+}
+
+/** Ends the program on a signal, and waits for its end: what it writes to is removed next. @throws the signal's reason */
+async function untilDone(running: PromiseWithChild<unknown>, signal: AbortSignal | undefined): Promise<void> {
+  const end = (): void => void running.child.kill();
+  signal?.addEventListener('abort', end);
+  try {
+    await running;
+  } finally {
+    signal?.removeEventListener('abort', end);
+    signal?.throwIfAborted();
+  }
 }
 
 /** @throws when the directory that a link stands for is gone, or is somebody else's */

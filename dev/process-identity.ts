@@ -41,7 +41,7 @@ function psBirth(pid: number): string | undefined {
 
 function ps(pid: number, column: string): string | undefined {
   try {
-    return execFileSync('ps', ['-o', column, '-p', String(pid)], {
+    return execFileSync('ps', ['-ww', '-o', column, '-p', String(pid)], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'ignore'],
     }).trim();

@@ -102,8 +102,8 @@ function aws(kms: KmsAccess, role: keyof KmsAccess['keys']): Record<string, stri
   };
 }
 
-/** Starts one process and waits until it says that it is ready. */
-export function startOwn(name: ProcessName, around: Surroundings): Promise<RunningProcess> {
+/** Starts one process and waits until it says that it is ready, or stops it when the signal comes first. */
+export function startOwn(name: ProcessName, around: Surroundings, signal?: AbortSignal): Promise<RunningProcess> {
   return startProcess({
     name,
     entry: join(packageRoot, 'dist', ENTRY[name]),
@@ -111,5 +111,6 @@ export function startOwn(name: ProcessName, around: Surroundings): Promise<Runni
     logFile: join(around.state, 'logs', `${name}.log`),
     pidFile: join(around.state, `${name}.pid`),
     ready: name === 'api' ? /listening on/ : /"msg":"ready"/,
+    signal,
   });
 }

@@ -1,11 +1,13 @@
 /** The whole local stack: parts in parallel, then the contract and the databases, then our own processes. */
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createTestClient, http, keccak256, parseEther } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { keyAddress, RELAYER_ALIAS } from '../activities/kms/keys.ts';
 import { readPeriodSeconds } from '../activities/chain/registry.ts';
 import { deployRegistry, type DeployedRegistry } from '../contracts/deploy.ts';
 import { connectChain } from '../workers/chain.ts';
+import { unlessAborted } from './abort.ts';
 import { prepareLocalDatabases } from './databases.ts';
 import type { StackEnv } from './env.ts';
 import { withAdminKms } from './kms-client.ts';
@@ -23,19 +25,22 @@ const DEVNET_CHAIN = 31337;
 /** The cooling-off of the local contract: as many periods as a day has hours. */
 const COOLING_OFF_PERIODS = 24;
 
+/** Processes of ours can end of a part's end, and sooner than that is seen: this long, the part is named instead. */
+const PART_SEEN_MS = 2_000;
+
 export interface Stack {
   around: Surroundings;
   apiUrl: string;
   registry: DeployedRegistry;
   processes: Map<ProcessName, RunningProcess>;
-  /** Settles with the name of the first part that ends by itself. */
+  /** Settles with the name of the first part that ends by itself, or of the first process of ours if no part did. */
   lost: Promise<string>;
   /** Ends everything that was started here, our own processes first. Repeatable. */
   stop(): Promise<void>;
 }
 
 /**
- * @param stopped checked between steps, so that a Ctrl-C during the start ends it
+ * @param stopped gives the start up, wherever it is: what has started is stopped, and the signal's reason thrown
  * @param write takes the progress lines; standard output unless given
  */
 export async function startStack(
@@ -44,11 +49,13 @@ export async function startStack(
   stopped: AbortSignal,
   write?: (line: string) => void,
 ): Promise<Stack> {
+  stopped.throwIfAborted();
   openState(state);
   const secrets = loadSecrets(join(state, 'secrets.json'));
   const stops: (() => Promise<unknown>)[] = [];
   const lost: Promise<string>[] = [];
   const processes = new Map<ProcessName, RunningProcess>();
+  const telling = { stopped, write };
   let stopping: Promise<void> | undefined;
   const stop = () => (stopping ??= stopAll(processes, stops));
 
@@ -60,31 +67,35 @@ export async function startStack(
   };
 
   try {
+    // All of them settle, also when one fails or the start is given up: none may come up when nobody stops it any more.
     const settled = await Promise.allSettled([
       bringUp(
         'PostgreSQL',
         'starting',
-        () => keep('PostgreSQL', postgresPart(state, env)),
+        () => keep('PostgreSQL', postgresPart(state, env, stopped)),
         (url) => new URL(url).host,
+        telling,
       ),
       bringUp(
         'Temporal',
         'starting',
-        (progress) => keep('Temporal', temporalPart(state, env, progress)),
+        (progress) => keep('Temporal', temporalPart(state, env, stopped, progress)),
         ({ address, uiUrl }) => `${address}${uiUrl === null ? '' : `, Web UI ${uiUrl}`}`,
-        write,
+        telling,
       ),
       bringUp(
         'KMS stand-in',
         'starting',
-        () => keep('KMS', kmsPart(state, env, secrets)),
+        () => keep('KMS', kmsPart(state, env, secrets, stopped)),
         (kms) => kms.url,
+        telling,
       ),
       bringUp(
         'Base devnet',
         'starting',
-        () => keep('Base', base(state, env)),
+        () => keep('Base', base(state, env, stopped)),
         ({ rpcUrl, registry }) => `${rpcUrl}, contract ${registry.address}`,
+        telling,
       ),
     ]);
     const [superuserUrl, temporal, kms, { rpcUrl, registry }] = values(settled);
@@ -96,9 +107,13 @@ export async function startStack(
     await bringUp(
       'migrations',
       'running',
-      () => prepareLocalDatabases(superuserUrl, secrets, deployment),
+      () => {
+        const ran = prepareLocalDatabases(superuserUrl, secrets, deployment);
+        // On a server of our own they take a second, and are not cut off by its stop.
+        return env.DATABASE_URL === undefined ? ran : unlessAborted(stopped, ran);
+      },
       (ran) => (ran === 0 ? 'nothing to do' : `${ran} ran`),
-      write,
+      telling,
     );
     stopped.throwIfAborted();
 
@@ -110,20 +125,21 @@ export async function startStack(
         name === 'api' ? 'api/ingest' : `workers/${name}`,
         'starting',
         async () => {
-          const running = await startOwn(name, around);
+          const running = await startOwn(name, around, stopped);
           processes.set(name, running);
           lost.push(
-            running.exited.then(() => (processes.get(name) === running ? name : new Promise<string>(() => undefined))),
+            running.exited.then(() =>
+              processes.get(name) === running ? delay(PART_SEEN_MS, name) : new Promise<string>(() => undefined),
+            ),
           );
           return running;
         },
         ({ pid }) => `process ${pid}`,
-        write,
+        telling,
       );
     // The key administrator makes the relayer's key, which the anchoring worker looks for when it starts.
     await start('keyadmin');
-    await fundRelayer(rpcUrl, chainId, kms);
-    stopped.throwIfAborted();
+    await unlessAborted(stopped, fundRelayer(rpcUrl, chainId, kms));
     values(await Promise.allSettled(PROCESSES.filter((name) => name !== 'keyadmin').map(start)));
     stopped.throwIfAborted();
 
@@ -143,10 +159,15 @@ async function stopAll(processes: Map<ProcessName, RunningProcess>, parts: (() =
 }
 
 /** The chain, with the contract on it. */
-async function base(state: string, env: StackEnv): Promise<Running<{ rpcUrl: string; registry: DeployedRegistry }>> {
-  const running = await basePart(state, env);
+async function base(
+  state: string,
+  env: StackEnv,
+  stopped: AbortSignal,
+): Promise<Running<{ rpcUrl: string; registry: DeployedRegistry }>> {
+  const running = await basePart(state, env, stopped);
   try {
-    return { ...running, value: { rpcUrl: running.value, registry: await contractOn(state, running.value, env) } };
+    const registry = await unlessAborted(stopped, contractOn(state, running.value, env));
+    return { ...running, value: { rpcUrl: running.value, registry } };
   } catch (error) {
     await running.stop();
     throw error;

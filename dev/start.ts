@@ -5,12 +5,12 @@
  *   npm start -- --once       ends after the first verified receipt, exit code 0
  *   npm start -- --fresh      throws the local state away first
  */
-import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ed25519PublicKey, OPERATOR_ALIAS } from '../activities/kms/keys.ts';
-import { toHex, type Hex } from '../protocol/hex.ts';
+import { createPromiseSigner } from '../api/ingest/promise.ts';
 import { sealId } from '../workflows/ids.ts';
+import { unlessAborted } from './abort.ts';
 import { downloadReceipt, postRecords, untilFinal, verifyWithCli, type Receipt } from './demo.ts';
 import { readStackEnv, type StackEnv } from './env.ts';
 import { withAdminKms } from './kms-client.ts';
@@ -23,8 +23,10 @@ const DEMO = 'demo';
 const say = (line = ''): void => void process.stdout.write(`${line}\n`);
 
 const abort = new AbortController();
+const stopped = abort.signal;
 // A terminal's Ctrl-C arrives twice (from the terminal and from npm): the second one changes nothing.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => abort.abort());
+stopped.addEventListener('abort', () => say('\nStopping.'));
 
 async function main(): Promise<void> {
   const { once, fresh } = parseArgs({ options: { once: { type: 'boolean' }, fresh: { type: 'boolean' } } }).values;
@@ -42,11 +44,13 @@ async function main(): Promise<void> {
 
 async function run(state: string, env: StackEnv, began: number, once: boolean): Promise<void> {
   say(`KIFF Cloud, local stack. A period is ${env.KIFF_PERIOD_SECONDS} s here (3600 s in production). State: ${state}`);
-  const stack = await startStack(state, env, abort.signal);
+  const stack = await startStack(state, env, stopped);
   try {
-    await Promise.race([partEnds(stack, state), job(stack, state, began, once)]);
+    const partEnded = partEnds(stack, state);
+    await Promise.race([partEnded, unlessAborted(stopped, firstReceipt(stack, state, began))]);
+    if (!once) await Promise.race([partEnded, untilStopped()]);
   } finally {
-    say(abort.signal.aborted ? '\nStopping.' : 'Stopping.');
+    if (!stopped.aborted) say('Stopping.');
     await stack.stop();
   }
 }
@@ -54,11 +58,11 @@ async function run(state: string, env: StackEnv, began: number, once: boolean): 
 /** Rejects when a part ends by itself; one that ends because we are stopping is none. */
 async function partEnds(stack: Stack, state: string): Promise<never> {
   const name = await stack.lost;
-  if (abort.signal.aborted) return new Promise<never>(() => undefined);
+  if (stopped.aborted) return new Promise<never>(() => undefined);
   throw new Error(`${name} ended by itself; see ${join(state, 'logs')}`);
 }
 
-async function job(stack: Stack, state: string, began: number, once: boolean): Promise<void> {
+async function firstReceipt(stack: Stack, state: string, began: number): Promise<void> {
   const { around, apiUrl } = stack;
   const tenant = await demoTenant(stack, state);
   const policy = join(state, 'policy.json');
@@ -69,27 +73,28 @@ async function job(stack: Stack, state: string, began: number, once: boolean): P
     'posting',
     () => postRecords(apiUrl, tenant),
     (last) => `300 accepted, last leaf ${last.leafIndex}`,
+    { stopped },
   );
   const { periodSeconds } = stack.registry;
   // One period to wait for its end, one for the seal: a seal that takes longer is a failure here.
-  await untilFinal(apiUrl, tenant, posted, periodSeconds, abort.signal, (2 * periodSeconds + 60) * 1000);
+  await untilFinal(apiUrl, tenant, posted, { periodSeconds, deadlineMs: (2 * periodSeconds + 60) * 1000, stopped });
 
   const file = join(state, 'demo', 'receipt.json');
   const receipt = await downloadReceipt(apiUrl, tenant, posted.id, file);
   const args = [file, '--policy', policy, '--rpc', around.rpcUrl];
-  const { code, output } = await verifyWithCli(args);
+  const { code, output } = await verifyWithCli(args, stopped);
   say();
   say(`$ npx kiff verify ${args.join(' ')}`);
   say(output.trimEnd());
   if (code !== 0) throw new Error(`verify: the receipt was not accepted (exit code ${code})`);
   summary(stack, tenant, receipt, file, (performance.now() - began) / 1000);
-  if (!once) await untilStopped();
 }
 
 /** The demo tenant: made at the first start, found again later. */
 async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
   const file = join(state, 'dev.json');
-  const known = (readJson(file) as { tenants?: LocalTenant[] } | undefined)?.tenants?.find(({ id }) => id === DEMO);
+  const tenants = (readJson(file) as { tenants?: LocalTenant[] } | undefined)?.tenants ?? [];
+  const known = tenants.find(({ id }) => id === DEMO);
   const tenant =
     known ??
     (await bringUp(
@@ -97,6 +102,7 @@ async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
       'onboarding',
       () => createTenant(stack.around, DEMO),
       ({ genesisSigner }) => `signer ${genesisSigner}`,
+      { stopped },
     ));
   if (known !== undefined) {
     const behind = await periodsBehind(stack.around, DEMO);
@@ -115,7 +121,7 @@ async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
     contract: registry.address,
     databaseUrl: around.superuserUrl,
     kmsUrl: around.kms.url,
-    tenants: [tenant],
+    tenants: [tenant, ...tenants.filter(({ id }) => id !== DEMO)],
   });
   return tenant;
 }
@@ -123,7 +129,8 @@ async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
 /** The verifier's trust root (kiff.policy/1): what a tenant would have been told when it signed up. */
 async function policyFor({ around, registry }: Stack, tenants: LocalTenant[]) {
   const operatorKey = await withAdminKms(around.kms, (client) => ed25519PublicKey(client, OPERATOR_ALIAS));
-  const keys = { checkpointKeys: [operatorKey], promiseKeys: [promiseKey(around.secrets.promiseKey)] };
+  const promise = createPromiseSigner(Buffer.from(around.secrets.promiseKey, 'hex'));
+  const keys = { checkpointKeys: [operatorKey], promiseKeys: [promise.publicKey] };
   return {
     format: 'kiff.policy/1',
     registry: {
@@ -136,12 +143,6 @@ async function policyFor({ around, registry }: Stack, tenants: LocalTenant[]) {
     logs: tenants.map(({ origin, genesisSigner }) => ({ origin, genesisSigner, ...keys })),
     require: [],
   };
-}
-
-function promiseKey(seed: string): Hex {
-  const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.from(seed, 'hex')]);
-  const publicKey = createPublicKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }));
-  return toHex(publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
 }
 
 function summary(
@@ -171,16 +172,13 @@ function summary(
 
 async function untilStopped(): Promise<void> {
   say('A seal follows every period until Ctrl-C.');
-  await new Promise<void>((resolve) => abort.signal.addEventListener('abort', () => resolve(), { once: true }));
+  await new Promise<void>((resolve) => stopped.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 try {
   await main();
 } catch (error) {
-  if (abort.signal.aborted) {
-    process.exitCode = 130;
-  } else {
-    process.stderr.write(`\nFAILED  ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  }
+  if (!stopped.aborted) process.stderr.write(`\nFAILED  ${error instanceof Error ? error.message : String(error)}\n`);
+  // Everything is stopped; what was given up on may still be asking for it.
+  process.exit(stopped.aborted ? 130 : 1);
 }

@@ -27,22 +27,28 @@ export function openState(directory: string): void {
   for (const name of ['logs', 'demo']) mkdirSync(join(directory, name), { recursive: true });
 }
 
-/** Throws everything away, and first ends what an interrupted run left running on it. */
+/**
+ * Throws everything away, and first ends what an interrupted run left running on it.
+ * @throws when the folder, which is this process's already, holds something and is no state folder
+ */
 export async function clearState(directory: string): Promise<void> {
-  if (!existsSync(directory)) return;
-  if (!existsSync(join(directory, 'secrets.json'))) {
+  const names = readdirSync(directory).filter((name) => name !== OWN_PID);
+  if (names.length === 0) return;
+  if (!names.includes(MARK)) {
     throw new Error(`${directory} does not look like a state folder of this project; it is left as it is`);
   }
-  for (const name of readdirSync(directory)) {
-    if (name.endsWith('.pid') && name !== OWN_PID) await stopLeftover(join(directory, name));
-  }
+  const pidFiles = names.filter((name) => name.endsWith('.pid'));
+  await Promise.all(pidFiles.map((name) => stopLeftover(join(directory, name))));
   await removePostgres(join(directory, 'postgres')); // its cluster may lie elsewhere
-  for (const name of readdirSync(directory)) {
-    if (name !== OWN_PID) rmSync(join(directory, name), { recursive: true });
-  }
+  const rest = readdirSync(directory).filter((name) => name !== OWN_PID && name !== MARK);
+  for (const name of rest) rmSync(join(directory, name), { recursive: true });
+  rmSync(join(directory, MARK)); // the last of all, so that an interrupted clearing can be repeated
 }
 
 const OWN_PID = 'start.pid';
+
+/** Every state folder has it, from the beginning. */
+const MARK = 'secrets.json';
 
 /**
  * Makes this process the folder's only one: two stacks on one state would end each other's parts.

@@ -84,8 +84,19 @@ export async function seal(input: SealInput): Promise<SealResult> {
   // Collect: cut this period, and every earlier one that was missed.
   say('Collecting: fixing which records belong to the period.');
   const newest = await collect({ tenantId, period });
-  const seq = newest === null ? null : await sealOfPeriod({ tenantId, period });
-  if (seq === null) return { seq, level: 'not-begun' };
+  const mine = newest === null ? null : await sealOfPeriod({ tenantId, period });
+  if (mine === null) return { seq: null, level: 'not-begun' };
+  const { seq } = mine;
+
+  // After an outage a log's seals start all at once. The newest takes all of them along, so the others step back: each
+  // hashing and signing for itself would be work that grows with the square of the outage. If nothing comes of it
+  // within a period (a minute at least), this one goes on by itself; what is done by then is not done again.
+  if (!mine.newest) {
+    say(`Seal ${seq}: a later seal of this log is under way and takes this one along.`);
+    await condition(() => told.changed, Math.max(input.periodSeconds, 60) * 1000, {
+      summary: 'A later seal takes this one along',
+    });
+  }
 
   // Merkle-hash: re-read and re-hash the entries, extend the tiles, store the roots.
   say(`Seal ${seq}: hashing the new records into the Merkle tree.`);

@@ -55,13 +55,15 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
       }
     },
 
-    /** The seal of one period, or null. */
-    async sealOfPeriod({ tenantId, period }: { tenantId: string; period: number }): Promise<number | null> {
-      const { rows } = await pool.query<{ seq: number }>(
-        `SELECT seq FROM ${tenantSchema(tenantId)}.seals WHERE period = $1`,
+    /** The seal of one period, and whether a later one is collected too; null when there is none of this period. */
+    async sealOfPeriod({ tenantId, period }: { tenantId: string; period: number }) {
+      const schema = tenantSchema(tenantId);
+      const { rows } = await pool.query<{ seq: number; newest: boolean }>(
+        `SELECT seq, NOT EXISTS (SELECT FROM ${schema}.seals n WHERE n.seq > s.seq) AS newest
+           FROM ${schema}.seals s WHERE period = $1`,
         [period],
       );
-      return rows[0]?.seq ?? null;
+      return rows[0] ?? null;
     },
 
     /** Extends the tree and writes the root of every collected seal up to `throughSeq`. */
