@@ -64,7 +64,7 @@ async function partEnds(stack: Stack, state: string): Promise<never> {
 
 async function firstReceipt(stack: Stack, state: string, began: number): Promise<void> {
   const { around, apiUrl } = stack;
-  const tenant = await demoTenant(stack, state);
+  const { tenant, behind } = await demoTenant(stack, state);
   const policy = join(state, 'policy.json');
   writeJson(policy, await policyFor(stack, [tenant]));
 
@@ -76,8 +76,12 @@ async function firstReceipt(stack: Stack, state: string, began: number): Promise
     { stopped },
   );
   const { periodSeconds } = stack.registry;
-  // One period to wait for its end, one for the seal: a seal that takes longer is a failure here.
-  await untilFinal(apiUrl, tenant, posted, { periodSeconds, deadlineMs: (2 * periodSeconds + 60) * 1000, stopped });
+  // One period to wait for its end, one for the seal, a second for each one to catch up: what takes longer is a failure here.
+  await untilFinal(apiUrl, tenant, posted, {
+    periodSeconds,
+    deadlineMs: (2 * periodSeconds + 60 + behind) * 1000,
+    stopped,
+  });
 
   const file = join(state, 'demo', 'receipt.json');
   const receipt = await downloadReceipt(apiUrl, tenant, posted.id, file);
@@ -90,8 +94,8 @@ async function firstReceipt(stack: Stack, state: string, began: number): Promise
   summary(stack, tenant, receipt, file, (performance.now() - began) / 1000);
 }
 
-/** The demo tenant: made at the first start, found again later. */
-async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
+/** The demo tenant: made at the first start, found again later, with so many periods behind. */
+async function demoTenant(stack: Stack, state: string): Promise<{ tenant: LocalTenant; behind: number }> {
   const file = join(state, 'dev.json');
   const tenants = (readJson(file) as { tenants?: LocalTenant[] } | undefined)?.tenants ?? [];
   const known = tenants.find(({ id }) => id === DEMO);
@@ -104,8 +108,8 @@ async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
       ({ genesisSigner }) => `signer ${genesisSigner}`,
       { stopped },
     ));
+  const behind = known === undefined ? 0 : await periodsBehind(stack.around, DEMO);
   if (known !== undefined) {
-    const behind = await periodsBehind(stack.around, DEMO);
     say(
       `  ${'tenant demo'.padEnd(16)} continues; ${behind === 0 ? 'no period was missed' : `catching up ${behind} periods`}`,
     );
@@ -123,7 +127,7 @@ async function demoTenant(stack: Stack, state: string): Promise<LocalTenant> {
     kmsUrl: around.kms.url,
     tenants: [tenant, ...tenants.filter(({ id }) => id !== DEMO)],
   });
-  return tenant;
+  return { tenant, behind };
 }
 
 /** The verifier's trust root (kiff.policy/1): what a tenant would have been told when it signed up. */

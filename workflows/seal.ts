@@ -43,6 +43,9 @@ export interface SealResult {
 /** From the anchoring worker: this tenant's level changed. It carries nothing; the workflow looks for itself. */
 const levelChanged = defineSignal('levelChanged');
 
+/** Seals that one activity signs: an outage's worth in few steps, each well within its time. */
+const SIGN_AT_ONCE = 50;
+
 /** When nobody tells it, the workflow looks by itself, rarely. */
 const LOOK_EVERY_SECONDS = 300;
 
@@ -77,7 +80,7 @@ export async function seal(input: SealInput): Promise<SealResult> {
   setHandler(levelChanged, () => {
     told.changed = true;
   });
-  const say = (text: string) => setCurrentDetails(`**${tenantId}**, period ${hour(period)}\n\n${text}`);
+  const say = (text: string) => tell(tenantId, period, text);
 
   if (input.delaySeconds > 0) await sleep(input.delaySeconds * 1000, { summary: 'Spread the tenants over the window' });
 
@@ -96,6 +99,8 @@ export async function seal(input: SealInput): Promise<SealResult> {
     await condition(() => told.changed, Math.max(input.periodSeconds, 60) * 1000, {
       summary: 'A later seal takes this one along',
     });
+    const { level } = await sealStanding({ tenantId, seq });
+    if (level !== 'collected' && level !== 'hashed') return confirm(input, seq, told);
   }
 
   // Merkle-hash: re-read and re-hash the entries, extend the tiles, store the roots.
@@ -116,10 +121,19 @@ export async function seal(input: SealInput): Promise<SealResult> {
   say(`Seal ${seq}: signed; waiting for the wallet to anchor it on Base.`);
   await nudged();
 
-  // Confirm: follow the levels to `final`.
+  return confirm(input, seq, told);
+}
+
+/** What the operator reads of this seal. */
+function tell(tenantId: string, period: number, text: string): void {
+  setCurrentDetails(`**${tenantId}**, period ${hour(period)}\n\n${text}`);
+}
+
+/** Confirm: follow the levels to `final`. */
+async function confirm({ tenantId, period }: SealInput, seq: number, told: { changed: boolean }): Promise<SealResult> {
   for (let standing = await sealStanding({ tenantId, seq }); ;) {
     upsertSearchAttributes([{ key: LEVEL, value: standing.refused ? 'refused' : standing.level }]);
-    say(describe(seq, standing));
+    tell(tenantId, period, describe(seq, standing));
     if (standing.level === 'final') return { seq, level: 'final' };
     if (standing.refused) {
       throw ApplicationFailure.nonRetryable('The contract would refuse this seal; it was set aside.', 'seal-refused');
@@ -137,15 +151,19 @@ export async function seal(input: SealInput): Promise<SealResult> {
  *   fails the workflow.
  */
 async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: number): Promise<string | null> {
-  const { signSeal } = proxyActivities<SigningActivities>({
+  const { signSeals } = proxyActivities<SigningActivities>({
     taskQueue: SIGNING_QUEUE,
-    startToCloseTimeout: '30s',
+    startToCloseTimeout: '60s',
+    heartbeatTimeout: '30s',
     scheduleToCloseTimeout: periodSeconds * 1000,
     retry,
   });
-  for (const seq of await unsignedSeals({ tenantId, throughSeq })) {
+  const open = await unsignedSeals({ tenantId, throughSeq });
+  for (let from = 0; from < open.length; from += SIGN_AT_ONCE) {
+    const seqs = open.slice(from, from + SIGN_AT_ONCE);
+    const what = seqs.length === 1 ? `seal ${seqs[0]}` : `seals ${seqs[0]} to ${seqs.at(-1)}`;
     try {
-      await signSeal.executeWithOptions({ summary: `KMS-sign seal ${seq}` }, [{ tenantId, seq }]);
+      await signSeals.executeWithOptions({ summary: `KMS-sign ${what}` }, [{ tenantId, seqs }]);
     } catch (error) {
       const absence = absenceOf(error);
       if (absence === null) throw error;

@@ -40,6 +40,8 @@ export interface SigningDependencies {
   periodSeconds: number;
   roles: KeyRoles;
   alert: Alert;
+  /** Tells Temporal that the work goes on; `seq` is the last one that was signed. */
+  heartbeat: (seq: number) => void;
   now: () => number;
 }
 
@@ -172,28 +174,39 @@ export function createSigningActivities(deps: SigningDependencies) {
     return { signature: kept.signature, checkpoint: kept.checkpoint };
   }
 
+  /** Signs one seal and records the signature. */
+  async function signOne(tenantId: string, seq: number): Promise<Hex> {
+    const log = await identify(tenantId);
+    const statement = await statementFor(log, seq);
+    const { signature, checkpoint } = await signaturesOf(log, statement);
+    await pool.query(`SELECT ${tenantSchema(tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
+      seq,
+      Buffer.from(fromHex(statement.seal.prev, 32)),
+      Buffer.from(fromHex(statement.sealHash, 32)),
+      statement.epoch,
+      Buffer.from(fromHex(log.genesisSigner, 20)),
+      Buffer.from(fromHex(signature, 65)),
+      checkpoint,
+    ]);
+    return statement.sealHash;
+  }
+
   return {
     /**
-     * Signs one seal and records the signature.
+     * Signs seals of one log, one after the other; each is judged by itself. Asked again after an interruption, it finds what
+     * is signed and goes on.
+     * @param seqs ascending
+     * @returns the seals' struct hashes, in the same order
      * @throws failures of failures.ts; those marked final freeze the log until a person has looked
      */
-    async signSeal({ tenantId, seq }: { tenantId: string; seq: number }): Promise<{ sealHash: Hex; signer: Hex }> {
+    async signSeals({ tenantId, seqs }: { tenantId: string; seqs: number[] }): Promise<Hex[]> {
       await checkPolicy(tenantId);
-      const log = await identify(tenantId);
-      const statement = await statementFor(log, seq);
-
-      const { signature, checkpoint } = await signaturesOf(log, statement);
-
-      await pool.query(`SELECT ${tenantSchema(tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
-        seq,
-        Buffer.from(fromHex(statement.seal.prev, 32)),
-        Buffer.from(fromHex(statement.sealHash, 32)),
-        statement.epoch,
-        Buffer.from(fromHex(log.genesisSigner, 20)),
-        Buffer.from(fromHex(signature, 65)),
-        checkpoint,
-      ]);
-      return { sealHash: statement.sealHash, signer: log.genesisSigner };
+      const hashes: Hex[] = [];
+      for (const seq of seqs) {
+        hashes.push(await signOne(tenantId, seq));
+        deps.heartbeat(seq);
+      }
+      return hashes;
     },
   };
 }

@@ -114,6 +114,7 @@ export async function createPlane(): Promise<Plane> {
       periodSeconds: PERIOD,
       roles: LOCAL_ROLES,
       alert,
+      heartbeat: () => undefined,
       now: Date.now,
     });
   const anchoringPool = pool(database.urls.kiff_anchoring);

@@ -36,7 +36,7 @@ describe('the signer', function () {
     return tenant;
   }
 
-  const sign = (tenant: TestTenant, seq: number) => plane.signing.signSeal({ tenantId: tenant.id, seq });
+  const sign = (tenant: TestTenant, seq: number) => plane.signing.signSeals({ tenantId: tenant.id, seqs: [seq] });
 
   const stored = async (tenant: TestTenant, seq: number) => {
     const [row] = await plane.database.sql<{
@@ -65,7 +65,7 @@ describe('the signer', function () {
     await sign(tenant, 2);
     const [one, two] = [await stored(tenant, 1), await stored(tenant, 2)];
     assert.equal(toHex(one.prev), `0x${'00'.repeat(32)}`);
-    assert.equal(toHex(two.prev), first.sealHash);
+    assert.equal(toHex(two.prev), first[0]);
     const publicKey = await ed25519PublicKey(plane.kmsAs('signer'), OPERATOR_ALIAS);
     for (const [index, seal] of [one, two].entries()) {
       const digest = sealDigest(
@@ -90,7 +90,7 @@ describe('the signer', function () {
     await sign(tenant, 1);
     const { signature } = await stored(tenant, 1);
     await plane.kms.resetCalls();
-    await plane.newSigner().signSeal({ tenantId: tenant.id, seq: 1 });
+    await plane.newSigner().signSeals({ tenantId: tenant.id, seqs: [1] });
     assert.deepEqual((await stored(tenant, 1)).signature, signature);
     assert.equal(await plane.kms.count({ action: 'Sign' }), 0);
   });
@@ -98,8 +98,8 @@ describe('the signer', function () {
   it('two signers at once state one thing, and one signature stands', async () => {
     const tenant = await hashed(1);
     const signers = [plane.signing, plane.newSigner(), plane.newSigner()];
-    const answers = await Promise.all(signers.map((signer) => signer.signSeal({ tenantId: tenant.id, seq: 1 })));
-    assert.equal(new Set(answers.map((answer) => answer.sealHash)).size, 1);
+    const answers = await Promise.all(signers.map((signer) => signer.signSeals({ tenantId: tenant.id, seqs: [1] })));
+    assert.equal(new Set(answers.flat()).size, 1);
     assert.equal((await stored(tenant, 1)).level, 'sealed');
   });
 
@@ -118,7 +118,10 @@ describe('the signer', function () {
     // The statement is journaled, though nothing was signed as far as anybody knows. Now the story changes.
     await tamper(tenant, `UPDATE ${schema(tenant)}.seals SET root = $1 WHERE seq = 1`, [Buffer.alloc(32, 7)]);
     await plane.kms.resetCalls();
-    await assert.rejects(plane.newSigner().signSeal({ tenantId: tenant.id, seq: 1 }), failsAs('statement-conflict'));
+    await assert.rejects(
+      plane.newSigner().signSeals({ tenantId: tenant.id, seqs: [1] }),
+      failsAs('statement-conflict'),
+    );
     assert.equal(await plane.kms.count({ action: 'Sign' }), 0, 'KMS was not even asked');
     assert.deepEqual(
       plane.alerts().map((alert) => alert.name),
@@ -177,8 +180,8 @@ describe('the signer', function () {
     const empty = await createProductDatabase({ chainId: plane.database.chainId, contract: plane.registry.address });
     try {
       const forgetful = plane.newSigner(empty.urls.kiff_journal);
-      await assert.rejects(forgetful.signSeal({ tenantId: tenant.id, seq: 1 }), failsAs('chain-ahead'));
-      await assert.rejects(forgetful.signSeal({ tenantId: tenant.id, seq: 2 }), failsAs('chain-ahead'));
+      await assert.rejects(forgetful.signSeals({ tenantId: tenant.id, seqs: [1] }), failsAs('chain-ahead'));
+      await assert.rejects(forgetful.signSeals({ tenantId: tenant.id, seqs: [2] }), failsAs('chain-ahead'));
     } finally {
       await empty.drop();
     }

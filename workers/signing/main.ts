@@ -1,4 +1,5 @@
 /** The signing worker: KMS Sign for the tenants' keys and the operator's checkpoint key. It runs no workflow code. */
+import { heartbeat } from '@temporalio/activity';
 import { createPool } from '../../activities/database.ts';
 import { readPeriodSeconds } from '../../activities/chain/registry.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
@@ -35,6 +36,7 @@ start(log, async () => {
       periodSeconds,
       roles: rolesOf(env),
       alert: createAlert(log),
+      heartbeat,
       now: Date.now,
     }),
     async close() {
