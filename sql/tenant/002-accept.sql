@@ -34,6 +34,14 @@ BEGIN
   END IF;
 
   SELECT h.size, h.last_received_at INTO STRICT head_size, head_time FROM kiff_t_{{tenant}}.log_head h FOR UPDATE;
+  IF head_time = '-infinity' THEN
+    -- The first record is never dated before the first period, though the clock may have gone back since activation:
+    -- no seal would ever be its own.
+    SELECT to_timestamp(l.first_period) INTO head_time FROM kiff.logs l WHERE l.tenant = '{{tenant}}';
+    IF head_time IS NULL THEN
+      RAISE EXCEPTION USING ERRCODE = 'KF005', MESSAGE = 'the log is not active';
+    END IF;
+  END IF;
   now_ms := greatest(head_time, date_trunc('milliseconds', clock_timestamp()));
   IF now_ms > clock_timestamp() + interval '5 seconds' THEN
     RAISE EXCEPTION USING ERRCODE = 'KF002', MESSAGE = 'the log head is ahead of the clock';

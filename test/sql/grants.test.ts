@@ -166,6 +166,7 @@ describe('who may do what in the product database', () => {
     assert.deepEqual(roles.map(({ name }) => name).toSorted(), logins.toSorted());
     for (const { settings } of roles) {
       assert.deepEqual(settings.toSorted(), [
+        'client_connection_check_interval=1s',
         'idle_in_transaction_session_timeout=5s',
         'search_path=pg_catalog, pg_temp',
         'statement_timeout=5s',
