@@ -4,15 +4,15 @@
  */
 export async function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T> | T): Promise<T> {
   if (signal === undefined) return await work;
-  let giveUp = (): void => undefined;
+  const settled = new AbortController();
   const aborted = new Promise<never>((_, reject) => {
-    giveUp = () => reject(signal.reason as Error);
+    const giveUp = (): void => reject(signal.reason as Error);
     if (signal.aborted) giveUp();
-    else signal.addEventListener('abort', giveUp);
+    else signal.addEventListener('abort', giveUp, { signal: settled.signal });
   });
   try {
     return await Promise.race([aborted, work]);
   } finally {
-    signal.removeEventListener('abort', giveUp);
+    settled.abort();
   }
 }

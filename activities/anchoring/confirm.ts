@@ -35,7 +35,7 @@ export async function confirm(deps: ConfirmDependencies, seals: readonly Anchore
   const latest = await reachable(() => deps.chain.getBlockNumber({ cacheTime: 0 }));
   const blocks = [...new Set(seals.map((seal) => seal.blockNumber))].filter((block) => BigInt(block) <= latest);
   const canonical = new Map(
-    await inBatches(blocks, async (block) => [block, await blockHash(deps.chain, block)] as const),
+    await inBatches(blocks, async (block) => [block, await hashOfBlock(deps.chain, block)] as const),
   );
 
   const standing = seals.filter((seal) => canonical.get(seal.blockNumber) === seal.blockHash);
@@ -108,7 +108,7 @@ async function taggedBlock(chain: PublicClient, blockTag: 'safe' | 'finalized'):
   return block.number;
 }
 
-async function blockHash(chain: PublicClient, blockNumber: number): Promise<Hex> {
+async function hashOfBlock(chain: PublicClient, blockNumber: number): Promise<Hex> {
   const block = await reachable(() => chain.getBlock({ blockNumber: BigInt(blockNumber) }));
   return block.hash;
 }

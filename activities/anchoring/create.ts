@@ -185,8 +185,10 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       const wallet = await held();
       const seals = await queue.toConfirm(CONFIRM_BATCH);
       if (seals.length === 0) return { waiting: 0, final: 0 };
-      const { sealHashes } = queue;
-      const { changes, finalBlock } = await confirm({ ...deps, sealHashes }, seals);
+      const { changes, finalBlock } = await confirm(
+        { ...deps, sealHashes: (places) => queue.sealHashes(places) },
+        seals,
+      );
       await writeLevels(changes);
       await wallet.final(finalBlock);
       const final = changes.filter((change) => change.level === 'final').length;
