@@ -18,6 +18,9 @@ export interface Answer {
   json: any;
 }
 
+/** A stream is sent in chunks, without a length. */
+type Body = string | Uint8Array | ReadableStream;
+
 export interface IngestApi {
   url: string;
   promises: PromiseSigner;
@@ -26,8 +29,8 @@ export interface IngestApi {
   /** Lookups of API keys that reached the database. */
   keyLookups(): number;
   get(path: string, apiKey?: string): Promise<Answer>;
-  post(apiKey: string | undefined, body: string | Uint8Array, headers?: Record<string, string>): Promise<Answer>;
-  postLines(apiKey: string, body: string | Uint8Array): Promise<Answer>;
+  post(apiKey: string | undefined, body: Body, headers?: Record<string, string>): Promise<Answer>;
+  postLines(apiKey: string, body: Body): Promise<Answer>;
   stop(): Promise<void>;
 }
 
@@ -90,6 +93,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     send('/v1/records', {
       method: 'POST',
       body: body as NonNullable<RequestInit['body']>,
+      ...(body instanceof ReadableStream && { duplex: 'half' as const }),
       headers: { ...bearer(apiKey), ...headers },
     });
   return {
