@@ -6,7 +6,7 @@ import { createApp } from '../../api/ingest/app.ts';
 import type { BatchLimits } from '../../api/ingest/batcher.ts';
 import { createPool } from '../../api/ingest/database.ts';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
-import { startServer } from '../../api/ingest/server.ts';
+import { startServer, type Timeouts } from '../../api/ingest/server.ts';
 import { createTenantPools } from '../../api/ingest/tenant-pools.ts';
 import type { ProductDatabase } from '../product-database.ts';
 
@@ -40,6 +40,7 @@ export interface IngestApiOptions {
   batchLimits?: BatchLimits;
   contract?: `0x${string}`;
   databaseUrl?: string;
+  timeouts?: Timeouts;
 }
 
 export async function startIngestApi(db: ProductDatabase, options: IngestApiOptions = {}): Promise<IngestApi> {
@@ -71,7 +72,11 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     ...(options.now && { now: options.now }),
     ...(options.batchLimits && { batchLimits: options.batchLimits }),
   });
-  const server = await startServer(app, { host: '127.0.0.1', port: 0 });
+  const server = await startServer(app, {
+    host: '127.0.0.1',
+    port: 0,
+    ...(options.timeouts && { timeouts: options.timeouts }),
+  });
 
   const send = async (path: string, init: RequestInit): Promise<Answer> => {
     const response = await fetch(server.url + path, init);
