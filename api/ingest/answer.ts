@@ -3,7 +3,7 @@ import type { ErrorRequestHandler, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { errorFacts } from './log.ts';
 import { Problem } from './problems.ts';
-import { MAX_BODY_BYTES } from './request-body.ts';
+import { ACCEPTED_ENCODINGS } from './request-body.ts';
 
 export const notFound: RequestHandler = () => {
   throw new Problem('not-found', 'There is nothing at this address.');
@@ -31,6 +31,7 @@ export function answerProblems(log: Logger): ErrorRequestHandler {
       return;
     }
     if (problem.status === 401) response.set('WWW-Authenticate', 'Bearer');
+    if (problem.slug === 'unsupported-encoding') response.set('Accept-Encoding', ACCEPTED_ENCODINGS);
     if (problem.retryAfter !== undefined) response.set('Retry-After', String(problem.retryAfter));
     response
       .status(problem.status)
@@ -39,16 +40,12 @@ export function answerProblems(log: Logger): ErrorRequestHandler {
   };
 }
 
-/** Express and its body reader throw http-errors: their `type` and status are their contract, their texts are not. */
+/** Express throws http-errors: their status is their contract, their texts are not. */
 function problemOf(error: unknown): Problem {
   if (error instanceof Problem) return error;
-  const { type, status } = error as { type?: unknown; status?: unknown };
-  if (type === 'entity.too.large') {
-    return new Problem('body-too-large', `A body may have ${MAX_BODY_BYTES} bytes.`);
-  }
-  if (type === 'encoding.unsupported') return new Problem('unsupported-encoding', 'This content encoding is unknown.');
+  const { status } = error as { status?: unknown };
   if (typeof status === 'number' && status >= 400 && status < 500) {
-    return new Problem('bad-request', 'The request is malformed or was cut off.', { cause: error });
+    return new Problem('bad-request', 'The request is malformed.', { cause: error });
   }
   return new Problem('internal', 'Something went wrong here; it has been logged under this request id.', {
     cause: error,

@@ -14,6 +14,7 @@ const PROBLEMS = {
   'lone-surrogate': { status: 400, title: 'Half of a surrogate pair' },
   'too-deep': { status: 400, title: 'Nested too deep' },
   'not-an-object': { status: 400, title: 'A record is one JSON object' },
+  'malformed-encoding': { status: 400, title: 'The content encoding is broken' },
   'bad-request': { status: 400, title: 'The request cannot be read' },
   // 401, 403: who asks.
   unauthorized: { status: 401, title: 'A valid API key is needed' },

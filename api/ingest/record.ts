@@ -68,18 +68,18 @@ const JSON_PROBLEMS: Readonly<Record<JsonFault, ProblemSlug>> = {
 export function readRecord(bytes: Uint8Array, now: number): RecordDraft {
   const record = withoutSpace(bytes);
   if (record.length === 0) throw new Problem('empty-body', 'The body holds no record.');
-  if (record.length > MAX_RECORD_BYTES) {
-    throw new Problem(
-      'record-too-large',
-      `A record may have ${MAX_RECORD_BYTES} bytes; this one has ${record.length}.`,
-    );
-  }
+  if (record.length > MAX_RECORD_BYTES) throw recordTooLarge(record.length);
   const text = judge(record);
   const { id } = validate(JSON.parse(text), now);
 
   const { bytes: body, recordOffset } = encodeBody(null, text);
   const salt = randomBytes(SALT_SIZE);
   return { id, body, recordOffset, salt, commitment: createHmac('sha256', salt).update(body).digest() };
+}
+
+/** @param length of the whole record, in bytes */
+export function recordTooLarge(length: number): Problem {
+  return new Problem('record-too-large', `A record may have ${MAX_RECORD_BYTES} bytes; this one has ${length}.`);
 }
 
 /** The text of bytes that are exactly one JSON object which every parser reads alike. */
@@ -118,7 +118,6 @@ function sentence(issue: z.core.$ZodIssue): string {
   return `must be ${issue.expected === 'object' ? 'an object' : 'a string'}`;
 }
 
-/** JSON's white space (RFC 8259 section 2) around the text. */
 function withoutSpace(bytes: Uint8Array): Uint8Array {
   let start = 0;
   let end = bytes.length;
@@ -127,6 +126,7 @@ function withoutSpace(bytes: Uint8Array): Uint8Array {
   return bytes.subarray(start, end);
 }
 
-function isSpace(byte: number | undefined): boolean {
+/** JSON's white space (RFC 8259 section 2). */
+export function isSpace(byte: number | undefined): boolean {
   return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }

@@ -4,18 +4,17 @@ import type { Registry } from '../../protocol/eip712.ts';
 import { parseEntry } from '../../protocol/entry.ts';
 import { onlyMethods } from './answer.ts';
 import type { Authenticate, Caller } from './authenticate.ts';
-import type { Ingest, RecordAnswer } from './ingest.ts';
+import type { Ingest } from './ingest.ts';
 import type { LogIdentities } from './log-identity.ts';
-import { ndjsonLines } from './ndjson.ts';
-import { Problem, type ProblemDocument } from './problems.ts';
-import { readRecord, RECORD_ID, type RecordDraft } from './record.ts';
+import { answerLines, storeLines } from './post-lines.ts';
+import { Problem } from './problems.ts';
+import { RECORD_ID } from './record.ts';
+import { readPiece, RecordBytes } from './record-bytes.ts';
 import { buildReceipt } from './receipt.ts';
-import { bodyBytes, judgeBody, readBody } from './request-body.ts';
+import { judgeBody, receiveBody } from './request-body.ts';
 import { coveringSeal, leafLevel } from './seals.ts';
 import { findRecord, recordBytes, sealTerms } from './stored-record.ts';
 import type { TenantPools } from './tenant-pools.ts';
-
-const MAX_RECORDS_PER_REQUEST = 1_000;
 
 export interface RecordsDependencies {
   authenticate: Authenticate;
@@ -26,10 +25,6 @@ export interface RecordsDependencies {
   /** Unix milliseconds. */
   now: () => number;
 }
-
-/** One line of the answer to NDJSON; `line` counts from 1, blank lines included. */
-type LineAnswer =
-  ({ line: number } & RecordAnswer) | { line: number; id?: string; status: 'rejected'; problem: ProblemDocument };
 
 export function recordsRoutes({
   authenticate,
@@ -50,45 +45,22 @@ export function recordsRoutes({
 
   router
     .route('/v1/records')
-    .post(admit, readBody, async (request, response) => {
+    .post(admit, async (request, response) => {
       const caller = response.locals['caller'] as Caller;
-      const body = bodyBytes(request);
-      if (judgeBody(request) === 'json') await postOne(caller, body, response);
-      else await postLines(caller, body, response);
+      const { kind, encoding } = judgeBody(request);
+      const chunks = receiveBody(request, encoding);
+      if (kind === 'json') await postOne(caller, chunks, response);
+      else await answerLines(await storeLines(chunks, (drafts) => ingest(caller, drafts), now), response);
     })
     .all(onlyMethods('POST'));
 
-  async function postOne(caller: Caller, body: Uint8Array, response: Response): Promise<void> {
-    const [answer] = await ingest(caller, [readRecord(body, now())]);
+  async function postOne(caller: Caller, chunks: AsyncIterable<Uint8Array>, response: Response): Promise<void> {
+    const record = new RecordBytes();
+    for await (const chunk of chunks) record.add(chunk);
+    const [answer] = await ingest(caller, [readPiece(record.take(), now())]);
     if (answer === undefined || answer instanceof Problem) throw answer ?? new Error('ingest answered nothing');
     if (answer.status === 'accepted') response.status(201).location(`/v1/records/${answer.id}`);
     response.json(answer);
-  }
-
-  /** Every line has its own fate: a bad one takes no other with it. */
-  async function postLines(caller: Caller, body: Uint8Array, response: Response): Promise<void> {
-    const lines = [...ndjsonLines(body)];
-    if (lines.length === 0) throw new Problem('empty-body', 'The body holds no record.');
-    if (lines.length > MAX_RECORDS_PER_REQUEST) {
-      const detail = `One request may carry ${MAX_RECORDS_PER_REQUEST} records; this one has ${lines.length}.`;
-      throw new Problem('too-many-records', detail);
-    }
-
-    const time = now();
-    const judged = lines.map(({ line, bytes }) => ({ line, draft: draftOf(bytes, time) }));
-    const drafts = judged
-      .map(({ draft }) => draft)
-      .filter((draft): draft is RecordDraft => !(draft instanceof Problem));
-    const answers = drafts.length === 0 ? [] : await ingest(caller, drafts);
-
-    let next = 0;
-    const items = judged.map(({ line, draft }): LineAnswer => {
-      if (draft instanceof Problem) return { line, status: 'rejected', problem: draft.document() };
-      const answer = answers[next++]!;
-      if (answer instanceof Problem) return { line, id: draft.id, status: 'rejected', problem: answer.document() };
-      return { line, ...answer };
-    });
-    response.type('application/x-ndjson').send(items.map((item) => `${JSON.stringify(item)}\n`).join(''));
   }
 
   router
@@ -143,13 +115,4 @@ export function recordsRoutes({
   }
 
   return router;
-}
-
-function draftOf(bytes: Uint8Array, time: number): RecordDraft | Problem {
-  try {
-    return readRecord(bytes, time);
-  } catch (error) {
-    if (error instanceof Problem) return error;
-    throw error;
-  }
 }

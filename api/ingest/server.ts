@@ -3,12 +3,35 @@ import { createServer, type RequestListener, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
+/** How long a connection may take over each thing before it is closed; all in milliseconds. */
+export interface Timeouts {
+  /** From the connection, or the end of the last request, to the end of the headers. Then 408. */
+  headersTimeout: number;
+  /** To the end of the body: 5 MiB in this time are 1.4 Mbit/s. Then 408. */
+  requestTimeout: number;
+  /** Between an answer and the next request; longer than the 60 s after which load balancers let go, so that they do first. */
+  keepAliveTimeout: number;
+  /** Without a byte in either direction, whatever is going on: a client that stops reading its answer. */
+  idleTimeout: number;
+  /** How often the first two are looked at. */
+  connectionsCheckingInterval: number;
+}
+
+const TIMEOUTS: Timeouts = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+  idleTimeout: 60_000,
+  connectionsCheckingInterval: 2_000,
+};
+
 export interface ServerOptions {
   host: string;
   /** 0: any free port. */
   port: number;
   /** After this long what is still open is cut off. */
   graceMilliseconds?: number;
+  timeouts?: Timeouts;
 }
 
 export interface RunningServer {
@@ -21,22 +44,22 @@ export interface RunningServer {
 /** @throws when the port is taken */
 export async function startServer(handle: RequestListener, options: ServerOptions): Promise<RunningServer> {
   const { host, port, graceMilliseconds = 20_000 } = options;
+  const { idleTimeout, ...timeouts } = options.timeouts ?? TIMEOUTS;
   const unanswered = new Set<ServerResponse>();
   let drained: Promise<void> | undefined;
 
-  const server = createServer(
-    { headersTimeout: 10_000, requestTimeout: 30_000, keepAliveTimeout: 65_000, connectionsCheckingInterval: 2_000 },
-    (request, response) => {
-      unanswered.add(response);
-      response.on('close', () => {
-        unanswered.delete(response);
-        // An answer that had begun before the drain left its connection open; Node sees it as idle one turn later.
-        if (drained !== undefined) setImmediate(() => server.closeIdleConnections());
-      });
-      if (drained !== undefined) response.setHeader('Connection', 'close');
-      handle(request, response);
-    },
-  );
+  const server = createServer(timeouts, (request, response) => {
+    unanswered.add(response);
+    response.on('close', () => {
+      unanswered.delete(response);
+      // An answer that had begun before the drain left its connection open; Node sees it as idle one turn later.
+      if (drained !== undefined) setImmediate(() => server.closeIdleConnections());
+    });
+    if (drained !== undefined) response.setHeader('Connection', 'close');
+    handle(request, response);
+  });
+  // Node's default for a socket that times out: it is destroyed.
+  server.timeout = idleTimeout;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(port, host, resolve);

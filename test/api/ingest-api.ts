@@ -6,7 +6,7 @@ import { createApp } from '../../api/ingest/app.ts';
 import type { BatchLimits } from '../../api/ingest/batcher.ts';
 import { createPool } from '../../api/ingest/database.ts';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
-import { startServer } from '../../api/ingest/server.ts';
+import { startServer, type Timeouts } from '../../api/ingest/server.ts';
 import { createTenantPools } from '../../api/ingest/tenant-pools.ts';
 import type { ProductDatabase } from '../product-database.ts';
 
@@ -18,6 +18,9 @@ export interface Answer {
   json: any;
 }
 
+/** A stream is sent in chunks, without a length. */
+type Body = string | Uint8Array | ReadableStream;
+
 export interface IngestApi {
   url: string;
   promises: PromiseSigner;
@@ -26,8 +29,8 @@ export interface IngestApi {
   /** Lookups of API keys that reached the database. */
   keyLookups(): number;
   get(path: string, apiKey?: string): Promise<Answer>;
-  post(apiKey: string | undefined, body: string | Uint8Array, headers?: Record<string, string>): Promise<Answer>;
-  postLines(apiKey: string, body: string | Uint8Array): Promise<Answer>;
+  post(apiKey: string | undefined, body: Body, headers?: Record<string, string>): Promise<Answer>;
+  postLines(apiKey: string, body: Body): Promise<Answer>;
   stop(): Promise<void>;
 }
 
@@ -37,6 +40,7 @@ export interface IngestApiOptions {
   batchLimits?: BatchLimits;
   contract?: `0x${string}`;
   databaseUrl?: string;
+  timeouts?: Timeouts;
 }
 
 export async function startIngestApi(db: ProductDatabase, options: IngestApiOptions = {}): Promise<IngestApi> {
@@ -68,7 +72,11 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     ...(options.now && { now: options.now }),
     ...(options.batchLimits && { batchLimits: options.batchLimits }),
   });
-  const server = await startServer(app, { host: '127.0.0.1', port: 0 });
+  const server = await startServer(app, {
+    host: '127.0.0.1',
+    port: 0,
+    ...(options.timeouts && { timeouts: options.timeouts }),
+  });
 
   const send = async (path: string, init: RequestInit): Promise<Answer> => {
     const response = await fetch(server.url + path, init);
@@ -90,6 +98,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     send('/v1/records', {
       method: 'POST',
       body: body as NonNullable<RequestInit['body']>,
+      ...(body instanceof ReadableStream && { duplex: 'half' as const }),
       headers: { ...bearer(apiKey), ...headers },
     });
   return {

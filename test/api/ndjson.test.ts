@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { request as httpRequest } from 'node:http';
+import { connect } from 'node:net';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { verifyPromise } from '../../protocol/promise.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { assertProblem, recordText, startIngestApi, type Answer, type IngestApi } from './ingest-api.ts';
@@ -100,5 +104,82 @@ describe('POST /v1/records, many as NDJSON', () => {
       answer.json.map((item: { problem: { type: string } }) => item.problem.type.split('/').at(-1)),
       ['malformed-json', 'byte-order-mark'],
     );
+  });
+
+  it('with one record too large refuse that line, however long it is (B5)', async () => {
+    const pad = 'x'.repeat(64 * 1024 - recordText('a', { pad: '' }).length);
+    const lines = [
+      recordText('a', { pad }),
+      recordText('b', { pad: `${pad}x` }),
+      'x'.repeat(2_000_000),
+      recordText('c'),
+    ];
+    const answer = await api.postLines(tenant.apiKey, lines.join('\n'));
+    assert.deepEqual(
+      answer.json.map((item: { status: string; problem?: { title: string } }) => item.problem?.title ?? item.status),
+      ['accepted', 'The record is too large', 'The record is too large', 'accepted'],
+    );
+  });
+
+  it('of 5 MiB are stored in the order of their lines', async () => {
+    const lines = Array.from({ length: 80 }, (_, at) => recordText(`big-${at}`, { pad: 'x'.repeat(65_000) }));
+    const answer = await api.postLines(tenant.apiKey, lines.join('\n'));
+    assert.deepEqual(
+      answer.json.map((item: { id: string; leafIndex: number }) => [item.id, item.leafIndex]),
+      lines.map((_, at) => [`big-${at}`, at]),
+    );
+    assert.equal(answer.headers.get('content-length'), String(Buffer.byteLength(answer.text)));
+  });
+
+  it('past a limit on the way are refused; what was stored by then is a duplicate when it comes again', async () => {
+    const lines = Array.from({ length: 40 }, (_, at) => recordText(`r-${at}`, { pad: 'x'.repeat(60_000) }));
+    const tooMany = `${lines.join('\n')}\n${'{}\n'.repeat(961)}`;
+    assertProblem(await api.postLines(tenant.apiKey, tooMany), 413, 'too-many-records');
+    const stored = await size();
+    assert.ok(stored > 0 && stored < 40, `${stored} are stored`);
+    const again = await api.postLines(tenant.apiKey, lines.join('\n'));
+    assert.deepEqual(
+      again.json.map((item: { status: string; leafIndex: number }) => [item.status, item.leafIndex]),
+      lines.map((_, at) => [at < stored ? 'duplicate' : 'accepted', at]),
+    );
+  });
+
+  it('of a client that goes away mid-body: what came is stored or not, the retry is whole, nobody else notices', async () => {
+    const lines = Array.from({ length: 40 }, (_, at) => recordText(`gone-${at}`, { pad: 'x'.repeat(60_000) }));
+    const request = httpRequest(`${api.url}/v1/records`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${tenant.apiKey}`, 'content-type': 'application/x-ndjson' },
+    });
+    request.on('error', () => undefined);
+    request.write(lines.slice(0, 30).join('\n'));
+    while ((await size()) === 0);
+    request.destroy();
+    while (!api.logged().includes('"status":"aborted"')) await nextTurn();
+    assert.equal((await post(recordText('neighbour'))).status, 201);
+    assert.doesNotMatch(api.logged(), /http\.problem/);
+
+    const again = await api.postLines(tenant.apiKey, lines.join('\n'));
+    const statuses = again.json.map((item: { status: string }) => item.status);
+    assert.deepEqual(new Set(statuses), new Set(['duplicate', 'accepted']));
+    assert.equal(await size(), 41);
+  });
+
+  it('whose answer nobody reads are stored all the same, and answered as duplicates', async () => {
+    const socket = connect(Number(new URL(api.url).port), '127.0.0.1');
+    const text = `${recordText('unread')}\n`;
+    const head = [
+      'POST /v1/records HTTP/1.1',
+      'Host: kiff.test',
+      `Authorization: Bearer ${tenant.apiKey}`,
+      'Content-Type: application/x-ndjson',
+      `Content-Length: ${text.length}`,
+    ];
+    socket.write(`${head.join('\r\n')}\r\n\r\n${text}`);
+    socket.on('error', () => undefined);
+    await once(socket, 'connect');
+    while ((await size()) === 0);
+    socket.resetAndDestroy();
+    const again = await api.postLines(tenant.apiKey, text);
+    assert.deepEqual([again.json[0].status, again.json[0].leafIndex], ['duplicate', 0]);
   });
 });

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
-import { gzipSync } from 'node:zlib';
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { Readable } from 'node:stream';
+import { createGunzip, deflateSync, gzipSync } from 'node:zlib';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { assertProblem, recordText, startIngestApi, type Answer, type IngestApi } from './ingest-api.ts';
 
@@ -44,13 +47,22 @@ describe('the body of a request', () => {
         else controller.enqueue(chunk);
       },
     });
-    const response = await fetch(`${api.url}/v1/records`, {
+    assertProblem(await api.postLines(tenant.apiKey, body), 413, 'body-too-large');
+  });
+
+  it('whose declared length is too large is refused before a byte of it is sent (B5)', async () => {
+    const request = httpRequest(`${api.url}/v1/records`, {
       method: 'POST',
-      body,
-      duplex: 'half',
-      headers: { authorization: `Bearer ${tenant.apiKey}`, 'content-type': NDJSON },
+      headers: {
+        authorization: `Bearer ${tenant.apiKey}`,
+        'content-type': NDJSON,
+        'content-length': 5 * 1024 * 1024 + 1,
+      },
     });
-    assert.equal(response.status, 413);
+    request.flushHeaders();
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    assert.equal(response.statusCode, 413);
+    request.on('error', () => undefined).destroy();
   });
 
   const types: [string, number][] = [
@@ -74,14 +86,77 @@ describe('the body of a request', () => {
     });
   }
 
-  it('with a content encoding is refused; identity is none (B6)', async () => {
+  const gzipped = (body: Uint8Array, type = JSON_TYPE): Promise<Answer> =>
+    post(body, { 'content-type': type, 'content-encoding': 'gzip' });
+
+  it('may be gzip or identity, and nothing else (B6)', async () => {
     const plain = Buffer.from(recordText('g'));
-    const bodies = { gzip: gzipSync(plain), 'x-unknown': plain, 'gzip, identity': plain };
-    for (const [encoding, body] of Object.entries(bodies)) {
-      const answer = await post(body, { 'content-type': JSON_TYPE, 'content-encoding': encoding });
+    for (const encoding of ['x-unknown', 'gzip, identity', 'gzip, gzip', 'x-gzip', 'br', 'deflate']) {
+      const answer = await post(plain, { 'content-type': JSON_TYPE, 'content-encoding': encoding });
       assertProblem(answer, 415, 'unsupported-encoding');
+      assert.equal(answer.headers.get('accept-encoding'), 'gzip, identity');
     }
-    const identity = { 'content-type': JSON_TYPE, 'content-encoding': 'identity' };
+    const identity = { 'content-type': JSON_TYPE, 'content-encoding': 'Identity' };
     assert.equal((await post(plain, identity)).status, 201);
+    assert.equal((await gzipped(gzipSync(plain))).status, 200, 'the same record, compressed, is a duplicate');
+    const members = Buffer.concat([gzipSync(plain.subarray(0, 9)), gzipSync(plain.subarray(9))]);
+    assert.equal((await gzipped(members)).status, 200, 'members follow one another (RFC 1952 section 2.2)');
+    const lines = await gzipped(gzipSync(`${recordText('h')}\n${recordText('i')}`), NDJSON);
+    assert.deepEqual(
+      lines.json.map((item: { status: string }) => item.status),
+      ['accepted', 'accepted'],
+    );
+  });
+
+  it('that is no whole gzip data is refused, and nothing of it is stored (B6)', async () => {
+    const plain = recordText('broken');
+    const whole = gzipSync(plain);
+    const flipped = Buffer.from(whole);
+    flipped[flipped.length - 6]! ^= 1;
+    const broken: Record<string, Uint8Array> = {
+      'no gzip at all': Buffer.from(plain),
+      zlib: deflateSync(plain),
+      cut: whole.subarray(0, -1),
+      'a wrong checksum': flipped,
+      'text behind it': Buffer.concat([whole, Buffer.from('{"id":"hidden"}')]),
+      'zeros behind it': Buffer.concat([whole, Buffer.alloc(100)]),
+      'half a member behind it': Buffer.concat([whole, whole.subarray(0, 20)]),
+    };
+    for (const [name, body] of Object.entries(broken)) {
+      for (const type of [JSON_TYPE, NDJSON]) {
+        const answer = await gzipped(body, type);
+        assert.equal(answer.json.type, 'https://kiff.dev/problems/malformed-encoding', name);
+        assertProblem(answer, 400, 'malformed-encoding');
+      }
+    }
+    assertProblem(await gzipped(new Uint8Array(0)), 400, 'malformed-encoding');
+    assertProblem(await gzipped(gzipSync('')), 400, 'empty-body');
+    assert.equal((await api.get('/v1/records/broken', tenant.apiKey)).status, 404);
+  });
+
+  it('is bounded by what comes out of it, and a bomb does not expand (B6)', async () => {
+    const exact = gzipSync(Buffer.alloc(5 * 1024 * 1024, ' '));
+    assertProblem(await gzipped(exact, NDJSON), 400, 'empty-body');
+    assertProblem(await gzipped(gzipSync(Buffer.alloc(5 * 1024 * 1024 + 1, ' ')), NDJSON), 413, 'body-too-large');
+
+    const bomb = Buffer.concat(Array<Buffer>(32).fill(gzipSync(Buffer.alloc(16 * 1024 * 1024))));
+    const peak = process.resourceUsage().maxRSS;
+    for (const type of [JSON_TYPE, NDJSON]) assertProblem(await gzipped(bomb, type), 413, 'body-too-large');
+    const growth = (process.resourceUsage().maxRSS - peak) / 1024;
+    assert.ok(growth < 128, `the process grew by ${growth} MiB`);
+
+    let size = 0;
+    for await (const chunk of Readable.from([bomb]).pipe(createGunzip())) size += (chunk as Buffer).length;
+    assert.equal(size, 512 * 1024 * 1024, 'control: it is a bomb');
+  });
+
+  it('that decompresses to nothing is bounded as it is sent', async () => {
+    const nothing = Buffer.concat(Array<Buffer>(5 * 1024 * 64).fill(gzipSync('')));
+    assert.ok(nothing.length > 5 * 1024 * 1024);
+    const answer = await api.post(tenant.apiKey, Readable.toWeb(Readable.from([nothing])), {
+      'content-type': NDJSON,
+      'content-encoding': 'gzip',
+    });
+    assertProblem(answer, 413, 'body-too-large');
   });
 });
