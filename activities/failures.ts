@@ -86,4 +86,4 @@ export function failureType(error: unknown): FailureType | undefined {
 
 /** What must wake a person. The name is stable: alert rules match on it. */
 export type Alert = (name: FailureType | AlertName, fields: Readonly<Record<string, string | number>>) => void;
-type AlertName = 'seal-refused' | 'reorg' | 'nonce-reopened' | 'transaction-reverted';
+type AlertName = 'seal-refused' | 'reorg' | 'nonce-reopened' | 'transaction-reverted' | 'fee-ceiling';

@@ -14,6 +14,7 @@ import type { Hex } from '../../protocol/hex.ts';
 import { reachable } from '../chain/registry.ts';
 import { failure, type Alert } from '../failures.ts';
 import { firstFees, replacementFees, type Fees } from './fees.ts';
+import { tellVendorError } from '../vendor-errors.ts';
 import type { Relayer } from './relayer.ts';
 import type { OpenNonce, SignedTransaction, Wallet } from './wallet.ts';
 
@@ -68,7 +69,7 @@ export async function advance(
     const { baseFee, tip } = await marketFees(deps.chain);
     const fees = replacementFees(newest, baseFee, tip, deps.feeCeiling);
     if (fees === undefined) {
-      deps.alert('chain-unavailable', { nonce: nonce.nonce, reason: 'the fee ceiling is reached' });
+      deps.alert('fee-ceiling', { nonce: nonce.nonce });
     } else {
       await signAndStore(deps, wallet, nonce, fees);
     }
@@ -83,6 +84,7 @@ export async function receiptOf(chain: PublicClient, hash: Hex): Promise<Transac
     return await chain.getTransactionReceipt({ hash });
   } catch (error) {
     if (error instanceof TransactionReceiptNotFoundError) return null;
+    tellVendorError('chain', error);
     throw failure('chain-unavailable');
   }
 }
