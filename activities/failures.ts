@@ -27,6 +27,7 @@ const KINDS = {
   'kms-refused': { text: 'KMS refused: key disabled, pending deletion, or access denied; ingest is not affected.' },
   'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
   'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },
+  'chain-disagrees': { text: 'The Base RPC endpoints contradict each other; nothing is believed until they agree.' },
   // Facts that no retry changes: the log is refused until a person has looked.
   'record-missing': {
     text: 'A stored record is missing: the index is in the details. Nothing was signed.',

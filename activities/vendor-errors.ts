@@ -8,14 +8,16 @@ export interface VendorError {
   vendor: 'chain' | 'kms';
   name: string;
   code: string;
+  /** Which RPC endpoint of the configuration, counted from 1, where there are several. Never its URL, which may hold a key. */
+  endpoint?: number;
 }
 
 const errors = channel('kiff:vendor-error');
 
 /** Told by the edges that translate vendors' errors. */
-export function tellVendorError(vendor: VendorError['vendor'], error: unknown): void {
+export function tellVendorError(vendor: VendorError['vendor'], error: unknown, endpoint?: number): void {
   if (!errors.hasSubscribers) return;
-  errors.publish({ vendor, ...classOf(error) });
+  errors.publish({ vendor, ...classOf(error), ...(endpoint === undefined ? {} : { endpoint }) });
 }
 
 /** Hears of every vendor error of this process. */

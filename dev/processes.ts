@@ -38,7 +38,7 @@ const ENTRY: Record<ProcessName, string> = {
 export function environmentOf(name: ProcessName, around: Surroundings): Record<string, string> {
   const { env, secrets, superuserUrl, temporal } = around;
   const database = (login: Parameters<typeof loginUrl>[2]) => loginUrl(superuserUrl, secrets, login, PRODUCT);
-  const chain = { BASE_RPC_URL: around.rpcUrl, CHAIN_ID: String(around.chainId), CONTRACT: around.contract };
+  const chain = { CHAIN_ID: String(around.chainId), CONTRACT: around.contract };
   const roles = {
     KMS_SIGNER_ARN: around.kms.roles.signer,
     KMS_RELAYER_ARN: around.kms.roles.relayer,
@@ -67,6 +67,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
       return {
         ...temporal.env,
         ...chain,
+        BASE_RPC_URLS: around.rpcUrl,
         ...roles,
         ...aws(around.kms, 'signer'),
         DATABASE_URL: database('kiff_signing'),
@@ -77,6 +78,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
       return {
         ...temporal.env,
         ...chain,
+        BASE_RPC_URL: around.rpcUrl,
         ...aws(around.kms, 'relayer'),
         DATABASE_URL: database('kiff_anchoring'),
         FROM_BLOCK: String(around.fromBlock),

@@ -1,16 +1,45 @@
-/** A process's view of Base. */
+/** A process's view of Base: one endpoint, or several that are read as one. */
 import { createPublicClient, defineChain, http, type PublicClient } from 'viem';
+import { createAgreedChain, type AgreedChain } from '../activities/chain/endpoints.ts';
+import { quorumOf } from '../activities/chain/quorum.ts';
+import type { Alert } from '../activities/failures.ts';
 
-/** @throws Error when the RPC serves another chain than configured */
+/** Of one endpoint among several. Two reads, each tried twice, stay within an activity's heartbeat even when a quorum is silent. */
+const ENDPOINT_TIMEOUT_MS = 5_000;
+
+/** @throws Error when the RPC serves another chain than configured, or does not answer */
 export async function connectChain(url: string, chainId: number): Promise<PublicClient> {
+  const client = chainClient(url, chainId, 10_000);
+  requireChain(await client.getChainId(), chainId);
+  return client;
+}
+
+/**
+ * Several endpoints of one chain as one reader. One that is away at the start may come later; what it serves is then compared block by block.
+ * @throws Error when one serves another chain than configured, or fewer than a quorum answer
+ */
+export async function connectAgreedChain(urls: readonly string[], chainId: number, alert: Alert): Promise<AgreedChain> {
+  const endpoints = urls.map((url) => chainClient(url, chainId, ENDPOINT_TIMEOUT_MS));
+  const served = await Promise.allSettled(endpoints.map((endpoint) => endpoint.getChainId()));
+  const answers = served.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+  for (const answer of answers) requireChain(answer, chainId);
+  const quorum = quorumOf(urls.length);
+  if (answers.length < quorum) {
+    throw new Error(`${answers.length} of ${urls.length} RPC endpoints answer; ${quorum} are needed`);
+  }
+  return createAgreedChain(endpoints, alert);
+}
+
+function chainClient(url: string, chainId: number, timeout: number): PublicClient {
   const chain = defineChain({
     id: chainId,
     name: `chain ${chainId}`,
     nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 },
     rpcUrls: { default: { http: [url] } },
   });
-  const client = createPublicClient({ chain, transport: http(url, { timeout: 10_000, retryCount: 1, batch: true }) });
-  const served = await client.getChainId();
+  return createPublicClient({ chain, transport: http(url, { timeout, retryCount: 1, batch: true }) });
+}
+
+function requireChain(served: number, chainId: number): void {
   if (served !== chainId) throw new Error(`the RPC serves chain ${served}, not ${chainId}`);
-  return client;
 }

@@ -16,6 +16,12 @@ export function readEnv<T extends z.ZodType>(schema: T, source: NodeJS.ProcessEn
 
 export const postgresUrl = z.string().regex(/^postgres(ql)?:\/\//, 'must be a postgres:// URL');
 export const httpUrl = z.string().regex(/^https?:\/\//, 'must be an http(s):// URL');
+/** One or several, separated by commas: endpoints of different providers that are read as one. */
+export const httpUrls = z
+  .string()
+  .transform((list) => list.split(',').map((url) => url.trim()))
+  .pipe(z.array(httpUrl).min(1))
+  .refine((urls) => new Set(urls).size === urls.length, 'must not name an endpoint twice');
 export const address = z
   .string()
   .regex(/^0x[0-9a-fA-F]{40}$/, 'must be a 0x address')

@@ -8,13 +8,13 @@
  */
 import type { KMSClient } from '@aws-sdk/client-kms';
 import type { Pool } from 'pg';
-import type { PublicClient } from 'viem';
 import type { Seal } from '../../protocol/eip712.ts';
 import { fromHex, toHex, utf8, type Hex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
 import { checkpointText, signedCheckpoint, verifyCheckpoint } from '../../protocol/note.ts';
 import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
-import { readLogState } from '../chain/registry.ts';
+import type { AgreedChain } from '../chain/endpoints.ts';
+import { readLogState, type LogState } from '../chain/registry.ts';
 import { failure, failureType, type Alert, type FailureType } from '../failures.ts';
 import { ed25519PublicKey, keyAddress, OPERATOR_ALIAS, signDigest, signMessage, tenantKeyAlias } from '../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
@@ -34,7 +34,8 @@ export interface SigningDependencies {
   pool: Pool;
   journal: Journal;
   kms: KMSClient;
-  chain: PublicClient;
+  /** Its own view of Base, of endpoints that the anchoring worker need not share. */
+  chain: AgreedChain;
   registry: { chainId: number; contract: Hex };
   host: string;
   periodSeconds: number;
@@ -87,10 +88,21 @@ export function createSigningActivities(deps: SigningDependencies) {
     policyCheckedAt.set(tenantId, deps.now());
   }
 
-  /** The chain never knows more than the journal, and agrees with it where it knows something. */
-  async function requireChainAgrees(log: JournalLog, last: Statement | null, seq: number): Promise<void> {
-    const state = await readLogState(chain, registry.contract, log.logId);
+  /** The log's standing in the contract. Read before the journal is: what another signer states in between only adds to that. */
+  async function readChain(log: JournalLog): Promise<LogState> {
+    const { number } = await chain.newest('latest');
+    const state = await chain.read((endpoint) => readLogState(endpoint, registry.contract, log.logId, number));
     if (/^0x0{40}$/.test(state.signer)) throw failure('log-unregistered');
+    return state;
+  }
+
+  /** The chain never knows more than the journal, and agrees with it where it knows something. */
+  async function requireAgreement(
+    log: JournalLog,
+    state: LogState,
+    last: Statement | null,
+    seq: number,
+  ): Promise<void> {
     if (state.seq > (last?.seal.seq ?? 0)) throw refuse('chain-ahead', log.tenantId, seq);
     const standing = state.seq === 0 ? null : await journal.at(log.logId, state.seq);
     const head = standing === null ? NO_HEAD : standing.sealHash;
@@ -100,7 +112,7 @@ export function createSigningActivities(deps: SigningDependencies) {
   }
 
   /** The statement for this seq: the journaled one if there is one, else a new one that extends the last. */
-  async function statementFor(log: JournalLog, seq: number): Promise<Statement> {
+  async function statementFor(log: JournalLog, onChain: LogState, seq: number): Promise<Statement> {
     const { rows } = await pool.query<StoredSeal>(
       `SELECT period, tree_size, root FROM ${tenantSchema(log.tenantId)}.seals WHERE seq = $1`,
       [seq],
@@ -110,7 +122,7 @@ export function createSigningActivities(deps: SigningDependencies) {
     if (stored.root === null) throw failure('out-of-order', { seq });
 
     const last = await journal.last(log.logId);
-    await requireChainAgrees(log, last, seq);
+    await requireAgreement(log, onChain, last, seq);
 
     const lastSeq = last?.seal.seq ?? 0;
     if (seq > lastSeq + 1) throw failure('out-of-order', { seq, journaled: lastSeq });
@@ -175,11 +187,10 @@ export function createSigningActivities(deps: SigningDependencies) {
   }
 
   /** Signs one seal and records the signature. */
-  async function signOne(tenantId: string, seq: number): Promise<Hex> {
-    const log = await identify(tenantId);
-    const statement = await statementFor(log, seq);
+  async function signOne(log: JournalLog, onChain: LogState, seq: number): Promise<Hex> {
+    const statement = await statementFor(log, onChain, seq);
     const { signature, checkpoint } = await signaturesOf(log, statement);
-    await pool.query(`SELECT ${tenantSchema(tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
+    await pool.query(`SELECT ${tenantSchema(log.tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
       seq,
       Buffer.from(fromHex(statement.seal.prev, 32)),
       Buffer.from(fromHex(statement.sealHash, 32)),
@@ -201,9 +212,11 @@ export function createSigningActivities(deps: SigningDependencies) {
      */
     async signSeals({ tenantId, seqs }: { tenantId: string; seqs: number[] }): Promise<Hex[]> {
       await checkPolicy(tenantId);
+      const log = await identify(tenantId);
+      const onChain = await readChain(log);
       const hashes: Hex[] = [];
       for (const seq of seqs) {
-        hashes.push(await signOne(tenantId, seq));
+        hashes.push(await signOne(log, onChain, seq));
         deps.heartbeat(seq);
       }
       return hashes;

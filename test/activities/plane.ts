@@ -20,7 +20,7 @@ import { ACCESS_KEYS, LOCAL_ROLES, localPrincipals } from '../../dev/kms-roles.t
 import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
 import { startKms } from '../../dev/kms/server.ts';
 import { tenantSchema } from '../../sql/login.ts';
-import { connectChain } from '../../workers/chain.ts';
+import { connectAgreedChain, connectChain } from '../../workers/chain.ts';
 import { anvil } from '../parts.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 
@@ -96,6 +96,7 @@ export async function createPlane(): Promise<Plane> {
   const devnet = createTestClient({ mode: 'anvil', transport: http(rpcUrl) });
   await devnet.setBalance({ address: relayer.address, value: parseEther('10') });
 
+  const agreedChain = await connectAgreedChain([rpcUrl], chainId, alert);
   const log = createLogActivities({
     pool: pool(database.urls.kiff_sealing),
     host: database.host,
@@ -108,7 +109,7 @@ export async function createPlane(): Promise<Plane> {
       pool: signingPool,
       journal: createJournal(pool(journalUrl)),
       kms: kmsAs('signer'),
-      chain,
+      chain: agreedChain,
       registry: { chainId, contract },
       host: database.host,
       periodSeconds: PERIOD,

@@ -56,7 +56,8 @@ describe('walls', function () {
     const own: Record<ProcessName, RegExp> = {
       api: /^(DATABASE_URL|TENANT_LOGIN_SECRET|PROMISE_KEY|API_HOST|API_PORT|CHAIN_ID|CONTRACT)$/,
       sealing: /^(TEMPORAL_\w+|DATABASE_URL|KIFF_HOST|SEAL_SPREAD_SECONDS)$/,
-      signing: /^(TEMPORAL_\w+|DATABASE_URL|JOURNAL_URL|KIFF_HOST|BASE_RPC_URL|CHAIN_ID|CONTRACT|KMS_\w+_ARN|AWS_\w+)$/,
+      signing:
+        /^(TEMPORAL_\w+|DATABASE_URL|JOURNAL_URL|KIFF_HOST|BASE_RPC_URLS|CHAIN_ID|CONTRACT|KMS_\w+_ARN|AWS_\w+)$/,
       anchoring:
         /^(TEMPORAL_\w+|DATABASE_URL|BASE_RPC_URL|CHAIN_ID|CONTRACT|FROM_BLOCK|POLL_SECONDS|IDLE_SECONDS|AWS_\w+)$/,
       keyadmin: /^(TEMPORAL_\w+|KMS_\w+_ARN|AWS_\w+)$/,

@@ -5,7 +5,7 @@ import { readPeriodSeconds } from '../../activities/chain/registry.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
 import { createSigningActivities } from '../../activities/signing/create.ts';
 import { SIGNING_QUEUE } from '../../workflows/ids.ts';
-import { connectChain } from '../chain.ts';
+import { connectAgreedChain } from '../chain.ts';
 import { createKms } from '../kms.ts';
 import { createAlert, createLog } from '../log.ts';
 import { rolesOf } from '../read-env.ts';
@@ -17,8 +17,9 @@ const log = createLog('signing', 'info');
 start(log, async () => {
   const env = readSigningEnv();
   log.level = env.LOG_LEVEL;
-  const chain = await connectChain(env.BASE_RPC_URL, env.CHAIN_ID);
-  const periodSeconds = await readPeriodSeconds(chain, env.CONTRACT);
+  const alert = createAlert(log);
+  const chain = await connectAgreedChain(env.BASE_RPC_URLS, env.CHAIN_ID, alert);
+  const periodSeconds = await chain.read((endpoint) => readPeriodSeconds(endpoint, env.CONTRACT));
   const pool = createPool(env.DATABASE_URL, 10);
   const journalPool = createPool(env.JOURNAL_URL, 10);
   const kms = createKms();
@@ -35,7 +36,7 @@ start(log, async () => {
       host: env.KIFF_HOST,
       periodSeconds,
       roles: rolesOf(env),
-      alert: createAlert(log),
+      alert,
       heartbeat,
       now: Date.now,
     }),
