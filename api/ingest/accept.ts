@@ -2,7 +2,7 @@
 import type { Pool } from 'pg';
 import pg from 'pg';
 import { tenantSchema } from '../../sql/login.ts';
-import { unavailable } from './problems.ts';
+import { unavailable } from '../http/problems.ts';
 import type { RecordDraft } from './record.ts';
 
 /** What became of one record. `erased` and `conflict` leave the log as it was. */

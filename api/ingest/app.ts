@@ -1,17 +1,17 @@
 /** The ingest API as an Express application: wiring and what holds for every request. */
-import { randomUUID } from 'node:crypto';
-import express, { type Express, type RequestHandler } from 'express';
+import express, { type Express } from 'express';
 import helmet from 'helmet';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from '../../protocol/eip712.ts';
+import { answerProblems, notFound, onlyMethods } from '../http/answer.ts';
+import { unavailable } from '../http/problems.ts';
+import { logRequests, withRequestId } from '../http/request-log.ts';
 import { acceptBatch } from './accept.ts';
-import { answerProblems, notFound, onlyMethods } from './answer.ts';
-import { createAuthenticate, type Caller } from './authenticate.ts';
+import { createAuthenticate } from './authenticate.ts';
 import { createBatcher, type BatchLimits } from './batcher.ts';
 import { createIngest } from './ingest.ts';
 import { checkDeployment, createLogIdentities } from './log-identity.ts';
-import { unavailable } from './problems.ts';
 import type { PromiseSigner } from './promise.ts';
 import { recordsRoutes } from './records-routes.ts';
 import { sealsRoutes } from './seals-routes.ts';
@@ -67,37 +67,4 @@ export function createApp(dependencies: AppDependencies): Express {
   app.use(sealsRoutes({ authenticate, pools, logIdentity }));
   app.use(notFound, answerProblems(log));
   return app;
-}
-
-/** A well-formed id from the caller is kept, so that one request can be followed through several systems. */
-const withRequestId: RequestHandler = (request, response, next) => {
-  const given = request.get('x-request-id');
-  const requestId = given !== undefined && /^[A-Za-z0-9._-]{1,64}$/.test(given) ? given : randomUUID();
-  response.locals['requestId'] = requestId;
-  response.set('X-Request-Id', requestId);
-  next();
-};
-
-/** One line per request. The route's pattern, not its address: ids stay out of the log. */
-function logRequests(log: Logger): RequestHandler {
-  return (request, response, next) => {
-    const start = performance.now();
-    response.on('close', () => {
-      const caller = response.locals['caller'] as Caller | undefined;
-      const route = request.route as { path: string } | undefined;
-      log.info(
-        {
-          requestId: response.locals['requestId'],
-          method: request.method,
-          route: route?.path,
-          status: response.writableFinished ? response.statusCode : 'aborted',
-          milliseconds: Math.round(performance.now() - start),
-          tenant: caller?.tenant,
-          key: caller?.keyId,
-        },
-        'http.request',
-      );
-    });
-    next();
-  };
 }

@@ -1,8 +1,8 @@
 /** From `Authorization: Bearer kiff_live_…` to the tenant that asks. */
 import type { Pool } from 'pg';
+import { Problem, unavailable } from '../http/problems.ts';
 import { hashApiKey, parseApiKey } from './api-key.ts';
 import { isUnavailable } from './database.ts';
-import { Problem, unavailable } from './problems.ts';
 
 export type Scope = 'ingest' | 'read';
 

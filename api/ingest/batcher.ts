@@ -2,8 +2,8 @@
  * Group commit: requests of one tenant that arrive while earlier ones are being stored go to the database together, in one
  * call and one fsync. At most two calls per tenant are in flight in this process: one holds the log's head, one waits for it.
  */
+import { Problem } from '../http/problems.ts';
 import { isRefusedForData, type Accepted } from './accept.ts';
-import { Problem } from './problems.ts';
 import type { RecordDraft } from './record.ts';
 
 /** What one call may carry, and what may wait here in all before the answer is 503. */

@@ -1,11 +1,11 @@
 /** From drafts to answers: store them, then say for each where it stands and promise its seal. */
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { SealPromise } from '../../protocol/promise.ts';
+import { Problem } from '../http/problems.ts';
 import type { Accepted } from './accept.ts';
 import type { Caller } from './authenticate.ts';
 import type { Batcher } from './batcher.ts';
 import type { LogIdentities, LogIdentity } from './log-identity.ts';
-import { Problem } from './problems.ts';
 import type { PromiseSigner } from './promise.ts';
 import type { RecordDraft } from './record.ts';
 import { leafLevel, sealLevels, type Level } from './seals.ts';

@@ -2,7 +2,7 @@
 import type { Pool } from 'pg';
 import type { Registry } from '../../protocol/eip712.ts';
 import { toHex, type Hex } from '../../protocol/hex.ts';
-import { Problem } from './problems.ts';
+import { Problem } from '../http/problems.ts';
 
 export interface LogIdentity {
   tenant: string;

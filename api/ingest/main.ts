@@ -1,11 +1,11 @@
 /** The ingest API's process. SIGTERM and SIGINT drain it. */
+import { createLog, errorFacts } from '../http/log.ts';
+import { startServer } from '../http/server.ts';
 import { createApp } from './app.ts';
 import { createPool, isUnavailable } from './database.ts';
 import { readEnv } from './env.ts';
-import { createLog, errorFacts } from './log.ts';
 import { checkDeployment } from './log-identity.ts';
 import { createPromiseSigner } from './promise.ts';
-import { startServer } from './server.ts';
 import { createTenantPools } from './tenant-pools.ts';
 
 async function main(): Promise<void> {

@@ -6,9 +6,9 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Response } from 'express';
+import { Problem, type ProblemDocument } from '../http/problems.ts';
 import type { RecordAnswer } from './ingest.ts';
 import { LineCutter, type Line } from './ndjson.ts';
-import { Problem, type ProblemDocument } from './problems.ts';
 import type { RecordDraft } from './record.ts';
 import { readPiece } from './record-bytes.ts';
 

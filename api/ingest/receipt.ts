@@ -7,8 +7,8 @@ import type { Receipt } from '../../protocol/receipt.ts';
 import { inclusionNodes } from '../../protocol/subtree.ts';
 import { TileError, TileSet, tilesForNodes } from '../../protocol/tile.ts';
 import { tenantSchema } from '../../sql/login.ts';
+import { Problem } from '../http/problems.ts';
 import type { LogIdentity } from './log-identity.ts';
-import { Problem } from './problems.ts';
 import { anchorOf, type AnchoredLevel, type SealRow } from './seals.ts';
 import type { StoredRecord } from './stored-record.ts';
 

@@ -6,7 +6,7 @@ import { createHmac, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { encodeBody, RECORD_MAX_DEPTH, SALT_SIZE } from '../../protocol/entry.ts';
 import { decodeUtf8Strict, JsonError, scanJson, type JsonFault } from '../../protocol/json.ts';
-import { Problem, type Fault, type ProblemSlug } from './problems.ts';
+import { Problem, type Fault, type ProblemSlug } from '../http/problems.ts';
 import { rfc3339Millis } from './rfc3339.ts';
 
 /** Bytes of one record, without the white space around it. */

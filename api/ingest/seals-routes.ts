@@ -1,9 +1,9 @@
 /** /v1/seals: the log's seals in order, and one of them. */
 import { Router, type Request, type Response } from 'express';
-import { onlyMethods } from './answer.ts';
+import { onlyMethods } from '../http/answer.ts';
+import { Problem } from '../http/problems.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { LogIdentities } from './log-identity.ts';
-import { Problem } from './problems.ts';
 import { findSeal, listSeals, sealView } from './seals.ts';
 import type { TenantPools } from './tenant-pools.ts';
 

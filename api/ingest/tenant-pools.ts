@@ -4,8 +4,8 @@
  */
 import type { Pool } from 'pg';
 import { tenantPassword, tenantSchema } from '../../sql/login.ts';
+import { Problem, unavailable } from '../http/problems.ts';
 import { createPool, isUnavailable } from './database.ts';
-import { Problem, unavailable } from './problems.ts';
 
 export interface TenantPoolsOptions {
   /** The product database; login and password in it are replaced by the tenant's. */

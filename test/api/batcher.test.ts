@@ -3,7 +3,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import pg from 'pg';
 import type { Accepted } from '../../api/ingest/accept.ts';
 import { createBatcher, BATCH_LIMITS, type BatchKey } from '../../api/ingest/batcher.ts';
-import { Problem } from '../../api/ingest/problems.ts';
+import { Problem } from '../../api/http/problems.ts';
 import type { RecordDraft } from '../../api/ingest/record.ts';
 
 const KEY: BatchKey = { tenant: 'acme', loginVersion: 1, keyId: 'k1' };

@@ -6,7 +6,7 @@ import { createApp } from '../../api/ingest/app.ts';
 import type { BatchLimits } from '../../api/ingest/batcher.ts';
 import { createPool } from '../../api/ingest/database.ts';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
-import { startServer, type Timeouts } from '../../api/ingest/server.ts';
+import { startServer, type Timeouts } from '../../api/http/server.ts';
 import { createTenantPools } from '../../api/ingest/tenant-pools.ts';
 import type { ProductDatabase } from '../product-database.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RecordAnswer } from '../../api/ingest/ingest.ts';
 import { storeLines } from '../../api/ingest/post-lines.ts';
-import { Problem } from '../../api/ingest/problems.ts';
+import { Problem } from '../../api/http/problems.ts';
 import type { RecordDraft } from '../../api/ingest/record.ts';
 import { recordText } from './ingest-api.ts';
 

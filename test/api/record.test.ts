@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { Problem } from '../../api/ingest/problems.ts';
+import { Problem } from '../../api/http/problems.ts';
 import { MAX_RECORD_BYTES, readRecord } from '../../api/ingest/record.ts';
 import { rfc3339Millis } from '../../api/ingest/rfc3339.ts';
 import { commit, parseBody } from '../../protocol/entry.ts';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { readEnv } from '../../api/ingest/env.ts';
-import { startServer } from '../../api/ingest/server.ts';
+import { startServer } from '../../api/http/server.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { recordText, startIngestApi, type IngestApi } from './ingest-api.ts';
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { connect, type Socket } from 'node:net';
-import { startServer, type RunningServer, type Timeouts } from '../../api/ingest/server.ts';
+import { startServer, type RunningServer, type Timeouts } from '../../api/http/server.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { recordText, startIngestApi, type IngestApi } from './ingest-api.ts';
 

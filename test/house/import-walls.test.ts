@@ -50,11 +50,11 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
   ],
   'activities/log': [
     [`import { hour } from '../../workflows/ids.ts'; hour();`, IMPORTS],
-    [`import { Problem } from '../../api/ingest/problems.ts'; new Problem();`, IMPORTS],
+    [`import { Problem } from '../../api/http/problems.ts'; new Problem();`, IMPORTS],
     [`import { packageRoot } from '../../dev/root.ts'; export const root = packageRoot;`, IMPORTS],
   ],
   cli: [
-    [`import { Problem } from '../api/ingest/problems.ts'; new Problem();`, IMPORTS],
+    [`import { Problem } from '../api/http/problems.ts'; new Problem();`, IMPORTS],
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
     [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
   ],
