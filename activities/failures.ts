@@ -28,7 +28,7 @@ const KINDS = {
   'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
   'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },
   'chain-disagrees': { text: 'The Base RPC endpoints contradict each other; nothing is believed until they agree.' },
-  // Facts that no retry changes: the log is refused until a person has looked.
+  // Facts that no retry changes: the log is frozen until a person has looked.
   'record-missing': {
     text: 'A stored record is missing: the index is in the details. Nothing was signed.',
     final: true,
@@ -41,6 +41,10 @@ const KINDS = {
     text: 'Stored tiles do not give the root that was sealed before. Nothing was signed.',
     final: true,
   },
+  'seal-altered': {
+    text: 'A stored seal cuts the records elsewhere than their times say: its seq is in the details. Nothing was signed.',
+    final: true,
+  },
   'seal-conflict': {
     text: 'The product database holds another signed statement for this seq. The journal has the true one.',
     final: true,
@@ -51,8 +55,14 @@ const KINDS = {
     final: true,
   },
   'not-an-extension': { text: "The tree does not extend the journal's last one; refused.", final: true },
+  'database-behind': {
+    text: 'Journal and chain hold another seal for this seq: the product database looks like an old backup; refused.',
+    final: true,
+  },
   'chain-ahead': { text: 'The chain is ahead of the journal: this looks like an old backup; refused.', final: true },
   'chain-differs': { text: 'The chain holds another seal or signer than the journal; refused.', final: true },
+  'final-reorged': { text: 'A block that was final is no longer on the chain; the log is frozen.', final: true },
+  'log-frozen': { text: 'The log is frozen; `kiff recover` says why, and the ways on.', final: true },
   'log-not-active': { text: 'The tenant has no active log.', final: true },
   'log-identity-conflict': { text: 'The tenant already has a log of another identity.', final: true },
   'seal-unknown': { text: 'There is no such seal to sign.', final: true },

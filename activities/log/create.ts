@@ -2,8 +2,9 @@
 import type { Pool } from 'pg';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
-import { failure, failureType, type Alert } from '../failures.ts';
+import { failure, type Alert } from '../failures.ts';
 import { tenantSchema } from '../../sql/login.ts';
+import { unlessFrozen } from './freeze.ts';
 import { originOf } from './origin.ts';
 import { hashCollectedSeals } from './hash.ts';
 
@@ -66,17 +67,11 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
       return rows[0] ?? null;
     },
 
-    /** Extends the tree and writes the root of every collected seal up to `throughSeq`. */
+    /** Extends the tree and writes the root of every collected seal up to `throughSeq`. Stored data that was changed freezes the log. */
     async hashSeals({ tenantId, throughSeq }: { tenantId: string; throughSeq: number }): Promise<{ roots: number }> {
-      try {
-        return { roots: await hashCollectedSeals(pool, tenantId, throughSeq, heartbeat) };
-      } catch (error) {
-        const type = failureType(error);
-        if (type === 'record-missing' || type === 'record-altered' || type === 'tile-altered') {
-          alert(type, { tenantId, throughSeq });
-        }
-        throw error;
-      }
+      return unlessFrozen({ pool, alert }, tenantId, async () => ({
+        roots: await hashCollectedSeals(pool, tenantId, throughSeq, heartbeat),
+      }));
     },
 
     /** Seqs that have a root and no signature, in order, up to `throughSeq`. */

@@ -15,10 +15,11 @@ import { checkpointText, signedCheckpoint, verifyCheckpoint } from '../../protoc
 import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
 import type { AgreedChain } from '../chain/endpoints.ts';
 import { readLogState, type LogState } from '../chain/registry.ts';
-import { failure, failureType, type Alert, type FailureType } from '../failures.ts';
+import { failure, failureType, type Alert } from '../failures.ts';
 import { ed25519PublicKey, keyAddress, OPERATOR_ALIAS, signDigest, signMessage, tenantKeyAlias } from '../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
 import { tenantSchema } from '../../sql/login.ts';
+import { unlessFrozen } from '../log/freeze.ts';
 import { originOf } from '../log/origin.ts';
 import { treeExtends } from './extends.ts';
 import type { Journal, JournalLog, Statement } from './journal.ts';
@@ -59,11 +60,6 @@ export function createSigningActivities(deps: SigningDependencies) {
   const policyCheckedAt = new Map<string, number>();
   let operatorKey: Hex | undefined;
 
-  const refuse = (type: FailureType, tenantId: string, seq: number) => {
-    alert(type, { tenantId, seq });
-    return failure(type, { seq });
-  };
-
   /** The log as journaled, or, before a log's first statement, as our own settings and the tenant's key say it is. */
   async function identify(tenantId: string): Promise<JournalLog> {
     const origin = originOf(deps.host, tenantId);
@@ -103,11 +99,11 @@ export function createSigningActivities(deps: SigningDependencies) {
     last: Statement | null,
     seq: number,
   ): Promise<void> {
-    if (state.seq > (last?.seal.seq ?? 0)) throw refuse('chain-ahead', log.tenantId, seq);
+    if (state.seq > (last?.seal.seq ?? 0)) throw failure('chain-ahead', { seq });
     const standing = state.seq === 0 ? null : await journal.at(log.logId, state.seq);
     const head = standing === null ? NO_HEAD : standing.sealHash;
     if (state.signer !== log.genesisSigner || state.epoch !== FIRST_EPOCH || state.head !== head) {
-      throw refuse('chain-differs', log.tenantId, seq);
+      throw failure('chain-differs', { seq });
     }
   }
 
@@ -138,11 +134,11 @@ export function createSigningActivities(deps: SigningDependencies) {
     const hash = sealHash(seal);
     if (seq === lastSeq + 1) {
       if (before !== null && seal.period !== before.seal.period + log.periodSeconds) {
-        throw refuse('not-an-extension', log.tenantId, seq);
+        throw failure('not-an-extension', { seq });
       }
       const from = before === null ? null : { size: before.seal.treeSize, root: before.seal.root };
       if (!(await treeExtends(pool, log.tenantId, from, { size: seal.treeSize, root: seal.root }))) {
-        throw refuse('not-an-extension', log.tenantId, seq);
+        throw failure('not-an-extension', { seq });
       }
       // Only now, when the contract has confirmed it, does the log's identity become a fact of the journal.
       if (last === null) await journal.openLog(log);
@@ -150,7 +146,10 @@ export function createSigningActivities(deps: SigningDependencies) {
     }
     // Read back what stands: another process may have stated first, or this seq was stated long ago.
     const standing = await journal.at(log.logId, seq);
-    if (standing === null || standing.sealHash !== hash) throw refuse('statement-conflict', log.tenantId, seq);
+    if (standing === null || standing.sealHash !== hash) {
+      // What is on chain cannot be asked for once more, unless the database has forgotten it.
+      throw failure(onChain.seq >= seq ? 'database-behind' : 'statement-conflict', { seq });
+    }
     return standing;
   }
 
@@ -208,18 +207,20 @@ export function createSigningActivities(deps: SigningDependencies) {
      * is signed and goes on.
      * @param seqs ascending
      * @returns the seals' struct hashes, in the same order
-     * @throws failures of failures.ts; those marked final freeze the log until a person has looked
+     * @throws failures of failures.ts; those that say that two stories are told freeze the log
      */
     async signSeals({ tenantId, seqs }: { tenantId: string; seqs: number[] }): Promise<Hex[]> {
-      await checkPolicy(tenantId);
-      const log = await identify(tenantId);
-      const onChain = await readChain(log);
-      const hashes: Hex[] = [];
-      for (const seq of seqs) {
-        hashes.push(await signOne(log, onChain, seq));
-        deps.heartbeat(seq);
-      }
-      return hashes;
+      return unlessFrozen(deps, tenantId, async () => {
+        await checkPolicy(tenantId);
+        const log = await identify(tenantId);
+        const onChain = await readChain(log);
+        const hashes: Hex[] = [];
+        for (const seq of seqs) {
+          hashes.push(await signOne(log, onChain, seq));
+          deps.heartbeat(seq);
+        }
+        return hashes;
+      });
     },
   };
 }

@@ -30,6 +30,9 @@ interface KeyRow {
   tenant_status: 'onboarding' | 'active' | 'paused' | 'ended';
   login_version: number;
   schema_version: number;
+  /** Null while the tenant has no log. */
+  log_ordinal: number | null;
+  frozen_reason: string | null;
 }
 
 export interface AuthenticateDependencies {
@@ -41,7 +44,7 @@ export interface AuthenticateDependencies {
 
 /**
  * @returns a function from the header's value and what is asked for to the caller
- * @throws (that function) Problem unauthorized, missing-scope, tenant-ended, tenant-not-ready, unavailable
+ * @throws (that function) Problem unauthorized, missing-scope, tenant-ended, tenant-not-ready, log-frozen, unavailable
  */
 export function createAuthenticate({ directory, now = Date.now }: AuthenticateDependencies) {
   // Only keys that exist are kept, so made-up ones cannot push real ones out. Lookups of one key at a time are shared.
@@ -98,6 +101,11 @@ export function createAuthenticate({ directory, now = Date.now }: AuthenticateDe
     }
     if (row.tenant_status === 'ended' && scope === 'ingest') {
       throw new Problem('tenant-ended', 'This log has ended and takes no more records.');
+    }
+    if (row.frozen_reason !== null && scope === 'ingest') {
+      // As above. In a restored database an index that was promised before could even be promised again.
+      const detail = 'This log is frozen until it has been looked into; it takes no records now. Reading goes on.';
+      throw new Problem('log-frozen', detail, { retryAfter: 60 });
     }
     return { tenant: row.tenant, keyId: row.key_id, scopes: row.scopes, loginVersion: row.login_version };
   };

@@ -56,6 +56,10 @@ export interface Plane {
   anchorAll(): Promise<void>;
   /** Gives the chain a block with the time of day. */
   mine(): Promise<void>;
+  /** Why the tenant's log is frozen, or null. */
+  frozen(tenant: TestTenant): Promise<string | null>;
+  /** Takes a freeze away, as only a superuser can past `kiff recover`. */
+  unfreeze(tenant: TestTenant): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -207,6 +211,16 @@ export async function createPlane(): Promise<Plane> {
       }
     },
     mine: () => devnet.mine({ blocks: 1 }),
+    async frozen(tenant) {
+      const [row] = await database.sql<{ frozen_reason: string | null }>(
+        'SELECT frozen_reason FROM kiff.logs WHERE tenant = $1',
+        [tenant.id],
+      );
+      return row!.frozen_reason;
+    },
+    async unfreeze(tenant) {
+      await database.sql('UPDATE kiff.logs SET frozen_reason = NULL, frozen_at = NULL WHERE tenant = $1', [tenant.id]);
+    },
     async stop() {
       await kms.stop();
       await Promise.all(closers.map((close) => close()));

@@ -148,6 +148,7 @@ describe('the signer', function () {
     );
     await plane.database.sql(`UPDATE ${schema(tenant)}.seals SET root = NULL, level = 'collected' WHERE seq = 2`);
     await assert.rejects(plane.log.hashSeals({ tenantId: tenant.id, throughSeq: 2 }), failsAs('tile-altered'));
+    await plane.unfreeze(tenant);
     const [tile] = await plane.database.sql<{ hashes: Buffer }>(
       `SELECT hashes FROM ${schema(tenant)}.tiles WHERE level = 0 AND index = 0`,
     );
@@ -181,10 +182,12 @@ describe('the signer', function () {
     try {
       const forgetful = plane.newSigner(empty.urls.kiff_journal);
       await assert.rejects(forgetful.signSeals({ tenantId: tenant.id, seqs: [1] }), failsAs('chain-ahead'));
+      await plane.unfreeze(tenant);
       await assert.rejects(forgetful.signSeals({ tenantId: tenant.id, seqs: [2] }), failsAs('chain-ahead'));
     } finally {
       await empty.drop();
     }
+    await plane.unfreeze(tenant);
     // The signer that remembers goes on.
     await sign(tenant, 2);
   });
