@@ -1,5 +1,5 @@
 /** How a verification is shown. */
-import type { Check, CheckStatus, Verification } from '../protocol/index.ts';
+import type { Check, CheckStatus, Report } from '../protocol/index.ts';
 import { printable } from './command.ts';
 
 const MARKS: Readonly<Record<CheckStatus, { readonly mark: string; readonly colour: string }>> = {
@@ -11,7 +11,7 @@ const MARKS: Readonly<Record<CheckStatus, { readonly mark: string; readonly colo
 
 const NAME_WIDTH = 10;
 
-function line({ name, status, detail }: Check, colours: boolean): string {
+function line({ name, status, detail }: Check<string>, colours: boolean): string {
   const { mark, colour } = MARKS[status];
   const shown = colours ? `\u001b[${colour}m${mark}\u001b[0m` : mark;
   const said = status === 'held' ? detail : `${status.toUpperCase()}: ${detail}`;
@@ -22,7 +22,7 @@ function section(title: string, sentences: readonly string[]): string[] {
   return sentences.length === 0 ? [] : ['', title, ...sentences.map((sentence) => `  ${printable(sentence)}`)];
 }
 
-function verdict({ ok, checks, rpcUnreachable }: Verification): string {
+function verdict({ ok, checks, rpcUnreachable }: Report<string>): string {
   const named = (status: CheckStatus): string =>
     checks
       .filter((check) => check.status === status)
@@ -38,7 +38,7 @@ function verdict({ ok, checks, rpcUnreachable }: Verification): string {
 }
 
 /** One line per check by name, then what is proved and what is not. */
-export function renderReport(verification: Verification, colours: boolean): string {
+export function renderReport(verification: Report<string>, colours: boolean): string {
   const lines = [
     ...verification.checks.map((check) => line(check, colours)),
     ...section('Proved:', verification.proved),

@@ -17,14 +17,11 @@ export interface Posted {
   leafIndex: number;
   receivedAt: string;
   sealBy: number;
+  promise: object;
 }
 
-interface Answer {
+interface Answer extends Posted {
   status: string;
-  id: string;
-  leafIndex: number;
-  receivedAt: string;
-  sealBy: number;
 }
 
 /** Posts a few hundred records, some one by one, the rest as NDJSON. @returns the last one of them */
@@ -91,6 +88,14 @@ export async function untilFinal(
     line.update(waiting(level));
   }
   line.done('collected, hashed, signed, anchored, final');
+}
+
+/** Downloads what the API tells a verifier to trust: the registry, and the log of the key that asks. */
+export async function downloadPolicy(apiUrl: string, tenant: LocalTenant, file: string): Promise<void> {
+  const response = await get(apiUrl, tenant, '/.well-known/kiff-policy.json');
+  const text = await response.text();
+  if (response.status !== 200) throw new Error(`policy: the API answered ${response.status}: ${text}`);
+  writeFileSync(file, text, { mode: 0o600 });
 }
 
 /** Downloads the record's receipt. */

@@ -7,13 +7,10 @@
  */
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { ed25519PublicKey, OPERATOR_ALIAS } from '../activities/kms/keys.ts';
-import { createPromiseSigner } from '../api/ingest/promise.ts';
 import { sealId } from '../workflows/ids.ts';
 import { unlessAborted } from './abort.ts';
-import { downloadReceipt, postRecords, untilFinal, verifyWithCli, type Receipt } from './demo.ts';
+import { downloadPolicy, downloadReceipt, postRecords, untilFinal, verifyWithCli, type Receipt } from './demo.ts';
 import { readStackEnv, type StackEnv } from './env.ts';
-import { withAdminKms } from './kms-client.ts';
 import { bringUp } from './parts.ts';
 import { startStack, type Stack } from './stack.ts';
 import { claimState, clearState, readJson, stateDirectory, writeJson } from './state.ts';
@@ -66,7 +63,7 @@ async function firstReceipt(stack: Stack, state: string, began: number): Promise
   const { around, apiUrl } = stack;
   const { tenant, behind } = await demoTenant(stack, state);
   const policy = join(state, 'policy.json');
-  writeJson(policy, await policyFor(stack, [tenant]));
+  await downloadPolicy(apiUrl, tenant, policy);
 
   const posted = await bringUp(
     'records',
@@ -75,6 +72,8 @@ async function firstReceipt(stack: Stack, state: string, began: number): Promise
     (last) => `300 accepted, last leaf ${last.leafIndex}`,
     { stopped },
   );
+  const promise = join(state, 'demo', 'promise.json');
+  writeJson(promise, posted.promise);
   const { periodSeconds } = stack.registry;
   // One period to wait for its end, one for the seal, a second for each one to catch up: what takes longer is a failure here.
   await untilFinal(apiUrl, tenant, posted, {
@@ -85,13 +84,22 @@ async function firstReceipt(stack: Stack, state: string, began: number): Promise
 
   const file = join(state, 'demo', 'receipt.json');
   const receipt = await downloadReceipt(apiUrl, tenant, posted.id, file);
-  const args = [file, '--policy', policy, '--rpc', around.rpcUrl];
+  const trust = ['--policy', policy, '--rpc', around.rpcUrl];
+  const code = await verify([file, ...trust]);
+  if (code !== 0) throw new Error(`verify: the receipt was not accepted (exit code ${code})`);
+  // Exit code 1 is a promise that came late, as after an outage: an answer, and no failure of the demo.
+  const promiseCode = await verify(['--promise', promise, '--receipt', file, ...trust]);
+  if (promiseCode > 1) throw new Error(`verify: the promise could not be verified (exit code ${promiseCode})`);
+  summary(stack, tenant, receipt, file, (performance.now() - began) / 1000);
+}
+
+/** Shows `kiff verify` and what it says. @returns its exit code */
+async function verify(args: string[]): Promise<number> {
   const { code, output } = await verifyWithCli(args, stopped);
   say();
   say(`$ npx kiff verify ${args.join(' ')}`);
   say(output.trimEnd());
-  if (code !== 0) throw new Error(`verify: the receipt was not accepted (exit code ${code})`);
-  summary(stack, tenant, receipt, file, (performance.now() - began) / 1000);
+  return code;
 }
 
 /** The demo tenant: made at the first start, found again later, with so many periods behind. */
@@ -130,25 +138,6 @@ async function demoTenant(stack: Stack, state: string): Promise<{ tenant: LocalT
   return { tenant, behind };
 }
 
-/** The verifier's trust root (kiff.policy/1): what a tenant would have been told when it signed up. */
-async function policyFor({ around, registry }: Stack, tenants: LocalTenant[]) {
-  const operatorKey = await withAdminKms(around.kms, (client) => ed25519PublicKey(client, OPERATOR_ALIAS));
-  const promise = createPromiseSigner(Buffer.from(around.secrets.promiseKey, 'hex'));
-  const keys = { checkpointKeys: [operatorKey], promiseKeys: [promise.publicKey] };
-  return {
-    format: 'kiff.policy/1',
-    registry: {
-      chainId: around.chainId,
-      contract: registry.address,
-      codeHash: registry.codeHash,
-      fromBlock: registry.fromBlock,
-      periodSeconds: registry.periodSeconds,
-    },
-    logs: tenants.map(({ origin, genesisSigner }) => ({ origin, genesisSigner, ...keys })),
-    require: [],
-  };
-}
-
 function summary(
   { around, apiUrl, registry }: Stack,
   tenant: LocalTenant,
@@ -170,6 +159,7 @@ function summary(
     `  its place    seal ${seal.seq} over ${seal.treeSize} records, block ${anchor.blockNumber}, transaction ${anchor.txHash}`,
   );
   say(`  contract     ${registry.address} on chain ${around.chainId}, RPC ${around.rpcUrl}`);
+  say(`  policy       ${apiUrl}/.well-known/kiff-policy.json  (with the key: the log's keys too)`);
   say(`  receipt      ${file}`);
   say();
 }

@@ -28,8 +28,9 @@ export interface Outcome {
   readonly detail: string;
 }
 
-export interface Check extends Outcome {
-  readonly name: CheckName;
+/** One check of a report; a promise's checks have names of their own. */
+export interface Check<Name extends string = CheckName> extends Outcome {
+  readonly name: Name;
 }
 
 /** The outcome of a check that holds. */

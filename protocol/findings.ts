@@ -13,7 +13,7 @@ export interface Evidence {
 }
 
 /** RFC 3339 to the second; plain seconds for times that no calendar holds. */
-function timeOf(unixSeconds: number): string {
+export function timeOf(unixSeconds: number): string {
   const date = new Date(unixSeconds * 1000);
   return Number.isNaN(date.getTime()) ? `Unix time ${unixSeconds}` : date.toISOString().replace('.000Z', 'Z');
 }

@@ -17,7 +17,14 @@ export {
   type CheckpointHead,
   type CheckpointSigner,
 } from './note.ts';
-export { promiseBytes, verifyPromise, type PromiseTerms, type SealPromise } from './promise.ts';
+export {
+  parsePromise,
+  parsePromiseText,
+  promiseBytes,
+  verifyPromise,
+  type PromiseTerms,
+  type SealPromise,
+} from './promise.ts';
 export { periodEnd, periodOf, sealBy } from './period.ts';
 
 // What keys sign: seals and successions.
@@ -71,4 +78,10 @@ export {
 export { parsePolicy, parsePolicyText, type Policy, type PolicyLog, type SuccessionEntry } from './policy.ts';
 export { CHECK_NAMES, type Check, type CheckName, type CheckStatus } from './checks.ts';
 export { RpcRefused, RpcUnreachable, type Rpc } from './rpc.ts';
-export { verifyReceipt, verifyReceiptText, type Verification, type VerifyOptions } from './verify.ts';
+export { verifyReceipt, verifyReceiptText, type Report, type Verification, type VerifyOptions } from './verify.ts';
+export {
+  PROMISE_CHECK_NAMES,
+  verifyPromiseText,
+  type PromiseCheckName,
+  type PromiseOptions,
+} from './verify-promise.ts';

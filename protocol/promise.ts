@@ -5,6 +5,7 @@
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { HASH_SIZE } from './hash.ts';
 import { fromHex, isHex, utf8, type Hex } from './hex.ts';
+import { hex, integer, object, origin as originReader, parseJson, type Reader } from './shape.ts';
 
 /** What is promised. `sealBy` is Unix seconds: one period after the end of the record's period. */
 export interface PromiseTerms {
@@ -52,4 +53,34 @@ export function verifyPromise(promise: SealPromise, publicKey: Hex): boolean {
     if (error instanceof TypeError) return false;
     throw error;
   }
+}
+
+const count = integer(0, Number.MAX_SAFE_INTEGER);
+const promise: Reader<SealPromise> = object<SealPromise>({
+  origin: originReader,
+  leafIndex: count,
+  leafHash: hex(HASH_SIZE),
+  sealBy: count,
+  signature: hex(64),
+});
+
+/**
+ * Reads a parsed promise: exactly its members, each of its type.
+ * @throws FormatError with the JSON pointer of the first problem.
+ */
+export function parsePromise(value: unknown): SealPromise {
+  return promise(value, '');
+}
+
+/**
+ * Reads a promise's text: a promise alone, or the whole answer of `POST /v1/records` that carries one as `promise`. No name
+ * may stand twice in one object, at any depth.
+ * @throws NotJsonError when the text is not JSON at all; FormatError.
+ */
+export function parsePromiseText(source: string): SealPromise {
+  const value = parseJson(source);
+  if (typeof value === 'object' && value !== null && Object.hasOwn(value, 'promise')) {
+    return promise((value as { promise: unknown }).promise, '/promise');
+  }
+  return promise(value, '');
 }

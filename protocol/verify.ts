@@ -30,12 +30,17 @@ export interface VerifyOptions {
 }
 
 /** `ok`: every check held or was waived. `rpcUnreachable`: some check could not run because the RPC did not answer. */
-export interface Verification {
+export interface Report<Name extends string> {
   readonly ok: boolean;
-  readonly checks: readonly Check[];
+  readonly checks: readonly Check<Name>[];
   readonly proved: readonly string[];
   readonly notProved: readonly string[];
   readonly rpcUnreachable: boolean;
+}
+
+/** What became of a receipt. `anchoredAt`: time of the anchor's block, Unix seconds; null unless the anchor was proved. */
+export interface Verification extends Report<CheckName> {
+  readonly anchoredAt: number | null;
 }
 
 const NO_POLICY =
@@ -134,6 +139,7 @@ async function verify(read: () => Receipt, policyValue: unknown, options: Verify
       proved: [],
       notProved: ['Anything: what was given is not a receipt.'],
       rpcUnreachable,
+      anchoredAt: null,
     };
   }
   const log = policyLogOf(policy, receipt);
@@ -177,6 +183,7 @@ async function verify(read: () => Receipt, policyValue: unknown, options: Verify
     proved: provedBy(checks, receipt, log, evidence),
     notProved: notProvedBy(checks, receipt, log, evidence),
     rpcUnreachable,
+    anchoredAt: evidence.anchorBlock?.timestamp ?? null,
   };
 }
 

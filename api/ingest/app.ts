@@ -4,6 +4,7 @@ import helmet from 'helmet';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from '../../protocol/eip712.ts';
+import type { Hex } from '../../protocol/hex.ts';
 import { answerProblems, notFound, onlyMethods } from '../http/answer.ts';
 import { unavailable } from '../http/problems.ts';
 import { logRequests, withRequestId } from '../http/request-log.ts';
@@ -12,6 +13,7 @@ import { createAuthenticate } from './authenticate.ts';
 import { createBatcher, type BatchLimits } from './batcher.ts';
 import { createIngest } from './ingest.ts';
 import { checkDeployment, createLogIdentities } from './log-identity.ts';
+import { policyRoutes } from './policy.ts';
 import type { PromiseSigner } from './promise.ts';
 import { recordsRoutes } from './records-routes.ts';
 import { sealsRoutes } from './seals-routes.ts';
@@ -22,6 +24,8 @@ export interface AppDependencies {
   directory: Pick<Pool, 'query'>;
   pools: TenantPools;
   promises: PromiseSigner;
+  /** Public keys of promises besides `promises`' own: earlier ones, and the next one while it is brought in. */
+  otherPromiseKeys?: readonly Hex[];
   registry: Registry;
   log: Logger;
   /** Unix milliseconds. */
@@ -65,6 +69,8 @@ export function createApp(dependencies: AppDependencies): Express {
     .all(onlyMethods('GET', 'HEAD'));
   app.use(recordsRoutes({ authenticate, pools, logIdentity, ingest, registry, now }));
   app.use(sealsRoutes({ authenticate, pools, logIdentity }));
+  const promiseKeys = [promises.publicKey, ...(dependencies.otherPromiseKeys ?? [])];
+  app.use(policyRoutes({ authenticate, pools, logIdentity, directory, promiseKeys, now }));
   app.use(notFound, answerProblems(log));
   return app;
 }

@@ -80,7 +80,8 @@ export function createAuthenticate({ directory, now = Date.now }: AuthenticateDe
     }
   }
 
-  return async function authenticate(header: string | undefined, scope: Scope): Promise<Caller> {
+  /** @param scope what is asked for; without one any key of the tenant will do */
+  return async function authenticate(header: string | undefined, scope?: Scope): Promise<Caller> {
     const [, key] = /^Bearer ([!-~]{1,128})$/i.exec(header ?? '') ?? [];
     if (key === undefined) throw new Problem('unauthorized', 'Send an API key: "Authorization: Bearer kiff_live_…".');
     const parsed = parseApiKey(key);
@@ -91,7 +92,8 @@ export function createAuthenticate({ directory, now = Date.now }: AuthenticateDe
     if (dead || row.tenant !== parsed.tenant) {
       throw new Problem('unauthorized', 'The API key is unknown, revoked or expired.');
     }
-    if (!row.scopes.includes(scope)) throw new Problem('missing-scope', `The API key lacks the scope "${scope}".`);
+    if (scope !== undefined && !row.scopes.includes(scope))
+      throw new Problem('missing-scope', `The API key lacks the scope "${scope}".`);
     if (row.tenant_status === 'onboarding' || row.schema_version < TENANT_SCHEMA_VERSION) {
       throw new Problem('tenant-not-ready', 'This tenant is being set up; try again in a moment.', { retryAfter: 5 });
     }

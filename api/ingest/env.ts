@@ -25,6 +25,15 @@ const schema = z.object({
   TENANT_LOGIN_SECRET: hexBytes(32, 1024),
   /** Seed of the Ed25519 key that signs promises (RFC 8032 section 5.1.5). */
   PROMISE_KEY: hexBytes(32, 32),
+  /** Public keys that the policy names besides that of PROMISE_KEY: earlier ones, and the next one before it comes. */
+  PROMISE_PUBLIC_KEYS: z
+    .string()
+    .regex(
+      /^(?:0x[0-9a-f]{64}(?:,0x[0-9a-f]{64}){0,49})?$/,
+      'must be public keys of 0x and 64 hex digits, with commas between',
+    )
+    .transform((text) => (text === '' ? [] : (text.split(',') as Hex[])))
+    .default([]),
   API_HOST: z.string().min(1).default('127.0.0.1'),
   /** 0: any free port. */
   API_PORT: integer(0, 65_535).default(8080),

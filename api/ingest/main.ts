@@ -26,6 +26,7 @@ async function main(): Promise<void> {
     directory,
     pools,
     promises: createPromiseSigner(env.PROMISE_KEY),
+    otherPromiseKeys: env.PROMISE_PUBLIC_KEYS,
     registry,
     log,
     isDraining: () => draining,

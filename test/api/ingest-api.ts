@@ -41,6 +41,7 @@ export interface IngestApiOptions {
   contract?: `0x${string}`;
   databaseUrl?: string;
   timeouts?: Timeouts;
+  otherPromiseKeys?: readonly `0x${string}`[];
 }
 
 export async function startIngestApi(db: ProductDatabase, options: IngestApiOptions = {}): Promise<IngestApi> {
@@ -71,6 +72,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     ),
     ...(options.now && { now: options.now }),
     ...(options.batchLimits && { batchLimits: options.batchLimits }),
+    ...(options.otherPromiseKeys && { otherPromiseKeys: options.otherPromiseKeys }),
   });
   const server = await startServer(app, {
     host: '127.0.0.1',

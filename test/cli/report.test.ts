@@ -3,7 +3,7 @@ import { renderReport } from '../../cli/report.ts';
 import type { Check, Verification } from '../../protocol/index.ts';
 
 function verification(...checks: Check[]): Verification {
-  return { ok: false, checks, proved: [], notProved: [], rpcUnreachable: false };
+  return { ok: false, checks, proved: [], notProved: [], rpcUnreachable: false, anchoredAt: null };
 }
 
 describe('cli/report', () => {

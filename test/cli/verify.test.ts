@@ -2,13 +2,34 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { sign } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CHECK_NAMES, RpcRefused, type Receipt, type Rpc, type Verification } from '../../protocol/index.ts';
-import { edited, makePolicy, makeReceipt, named } from '../protocol/receipt-factory.ts';
+import {
+  CHECK_NAMES,
+  leafHash,
+  promiseBytes,
+  RpcRefused,
+  toHex,
+  type PromiseTerms,
+  type Receipt,
+  type Rpc,
+  type SealPromise,
+  type Verification,
+} from '../../protocol/index.ts';
+import {
+  edited,
+  makePolicy,
+  makeReceipt,
+  named,
+  operatorOf,
+  ORIGIN,
+  PERIOD,
+  PERIOD_SECONDS,
+} from '../protocol/receipt-factory.ts';
 import { scriptedChain } from '../protocol/scripted-chain.ts';
 
 const KIFF = join(import.meta.dirname, '../../cli/kiff.js');
@@ -61,6 +82,13 @@ function serveRpc(rpc: Rpc) {
   });
 }
 
+const PROMISES = operatorOf('promises');
+
+function promiseOf({ origin, leafIndex, leafHash: leaf, sealBy }: PromiseTerms): SealPromise {
+  const terms = { origin, leafIndex, leafHash: leaf, sealBy };
+  return { ...terms, signature: toHex(sign(null, promiseBytes(terms), PROMISES.privateKey)) };
+}
+
 describe('cli: kiff verify', function () {
   this.timeout(30_000);
 
@@ -68,6 +96,7 @@ describe('cli: kiff verify', function () {
   let receipt: Receipt;
   let receiptFile: string;
   let policyFile: string;
+  let promiseFile: string;
   let node: Awaited<ReturnType<typeof serve>>;
 
   function file(name: string, content: string | Uint8Array): string {
@@ -80,7 +109,13 @@ describe('cli: kiff verify', function () {
     folder = mkdtempSync(join(tmpdir(), 'kiff-cli-'));
     receipt = await makeReceipt({ epoch: 1 });
     receiptFile = file('receipt.json', JSON.stringify(receipt, null, 2));
-    policyFile = file('policy.json', JSON.stringify(makePolicy()));
+    policyFile = file('policy.json', JSON.stringify(makePolicy({ promiseKeys: [PROMISES.publicKey] })));
+    const { leafIndex, entry } = receipt;
+    const sealBy = PERIOD + 2 * PERIOD_SECONDS;
+    promiseFile = file(
+      'promise.json',
+      JSON.stringify(promiseOf({ origin: ORIGIN, leafIndex, leafHash: leafHash(entry), sealBy })),
+    );
     node = await serveRpc(scriptedChain(receipt));
   });
 
@@ -124,6 +159,16 @@ describe('cli: kiff verify', function () {
       assert.equal(verification.ok, true);
       assert.deepEqual(named(verification.checks, 'held'), CHECK_NAMES);
       assert(verification.proved.length > 0 && verification.notProved.length > 0);
+    });
+
+    it('for a promise, alone and with the receipt that shows it was kept', async () => {
+      const alone = await kiff(['verify', '--promise', promiseFile, '--policy', policyFile]);
+      assert.equal(alone.code, 0, alone.stdout + alone.stderr);
+      assert.match(alone.stdout, /Verified, as far as asked: waived were receipt, leaf, kept\.\n$/u);
+      const args = ['verify', '--promise', '-', '--policy', policyFile, '--receipt', receiptFile, '--rpc', node.url];
+      const kept = await kiff(args, readFileSync(promiseFile));
+      assert.equal(kept.code, 0, kept.stdout + kept.stderr);
+      assert.match(kept.stdout, /\n {2}The promise was kept\.\n/u);
     });
 
     it('--help', async () => {
@@ -195,6 +240,17 @@ describe('cli: kiff verify', function () {
       }
     });
 
+    it('for a promise that was not signed, or not kept', async () => {
+      const promised = JSON.parse(readFileSync(promiseFile, 'utf8')) as SealPromise;
+      const late = file('late.json', JSON.stringify(promiseOf({ ...promised, sealBy: PERIOD })));
+      const notKept = ['verify', '--promise', late, '--policy', policyFile, '--receipt', receiptFile, '--offline'];
+      assert.match((await kiff(notKept)).stdout, /NOT verified\. Failed: kept\.\n$/u);
+      const forged = file('forged-promise.json', JSON.stringify({ ...promised, leafIndex: 9 }));
+      const { code, stdout } = await kiff(['verify', '--promise', forged, '--policy', policyFile, '--json']);
+      assert.equal(code, 1);
+      assert.deepEqual(named((JSON.parse(stdout) as Verification).checks, 'failed'), ['signature']);
+    });
+
     it('also when the node is away: a failed check decides', async () => {
       const forged = file('forged2.json', JSON.stringify(edited(receipt, (copy) => void (copy.leafIndex = 2))));
       const { code } = await kiff(['verify', forged, '--policy', policyFile, '--rpc', 'http://127.0.0.1:1']);
@@ -222,6 +278,12 @@ describe('cli: kiff verify', function () {
         [['verify', 'RECEIPT', '--rpc', 'http://user:secret@127.0.0.1:1'], /no user name or password/],
         [['verify', 'RECEIPT', '--offline', '--unknown'], /--unknown/],
         [['verify', 'RECEIPT', '--offline', '--policy'], /--policy/],
+        [['verify', 'RECEIPT', '--offline', '--receipt', 'RECEIPT'], /goes with --promise/],
+        [['verify', '--promise', 'RECEIPT'], /needs --policy/],
+        [['verify', '--promise', 'RECEIPT', '--policy', 'POLICY', '--trust-receipt'], /no meaning/],
+        [['verify', '--promise', 'RECEIPT', '--policy', 'POLICY', 'RECEIPT'], /as --receipt FILE/],
+        [['verify', '--promise', 'RECEIPT', '--policy', 'POLICY', '--receipt', 'RECEIPT'], /--rpc URL .*--offline/],
+        [['verify', '--promise', '-', '--policy', 'POLICY', '--receipt', '-', '--offline'], /standard input/],
       ];
       for (const [args, saying] of cases) {
         const given = args.map((arg) => (arg === 'RECEIPT' ? receiptFile : arg === 'POLICY' ? policyFile : arg));

@@ -125,7 +125,16 @@ describe('docker-compose.yml', () => {
     const roles = ['KMS_SIGNER_ARN', 'KMS_RELAYER_ARN', 'KMS_ADMIN_ARN', 'KMS_BREAK_GLASS_ARN'];
     const chain = ['CHAIN_ID', 'CONTRACT'];
     const names: Record<string, string[]> = {
-      api: ['DATABASE_URL', 'TENANT_LOGIN_SECRET', 'PROMISE_KEY', 'API_HOST', 'API_PORT', 'CHAIN_ID', 'CONTRACT'],
+      api: [
+        'DATABASE_URL',
+        'TENANT_LOGIN_SECRET',
+        'PROMISE_KEY',
+        'PROMISE_PUBLIC_KEYS',
+        'API_HOST',
+        'API_PORT',
+        'CHAIN_ID',
+        'CONTRACT',
+      ],
       sealing: [...temporal, 'DATABASE_URL', 'KIFF_HOST'],
       signing: [...temporal, ...kms, ...roles, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'JOURNAL_URL', 'KIFF_HOST'],
       anchoring: [...temporal, ...kms, ...chain, 'BASE_RPC_URL', 'DATABASE_URL', 'FROM_BLOCK'],

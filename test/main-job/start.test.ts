@@ -29,7 +29,7 @@ import { packageRoot } from '../../dev/root.ts';
 import { startTemporal } from '../../dev/temporal.ts';
 import { temporalBinary } from '../../dev/temporal-binary.ts';
 import type { LocalTenant } from '../../dev/tenant.ts';
-import { verifyReceipt } from '../../protocol/index.ts';
+import { parsePolicy, verifyReceipt } from '../../protocol/index.ts';
 import { SEARCH_ATTRIBUTES } from '../../workflows/attributes.ts';
 import { until } from './client.ts';
 
@@ -133,6 +133,20 @@ describe('npm start', function () {
     // Offline, with nothing of ours running any more.
     const verification = await verifyReceipt(read('demo/receipt.json'), read('policy.json'), { offline: true });
     assert.ok(verification.ok);
+
+    // The policy is what the API hands out: what the workers found out about the contract and the operator's key is in it.
+    const { address, codeHash, fromBlock } = read('contract.json') as Record<string, unknown>;
+    const { registry, logs } = parsePolicy(read('policy.json'));
+    assert.deepEqual(registry, {
+      chainId: 31337,
+      contract: address,
+      codeHash,
+      fromBlock,
+      periodSeconds: PERIOD_SECONDS,
+    });
+    assert.match(run.output(), /✓ signature +signed with the key 0x/);
+    assert.equal(logs[0]?.checkpointKeys?.length, 1);
+    assert.ok(verification.proved.includes('The operator signed the same size and root (checkpoint).'));
   });
 
   it('a second start continues the same log, verifies against the chain, and ends cleanly on a double Ctrl-C', async () => {

@@ -2,6 +2,7 @@
 import { Context } from '@temporalio/activity';
 import { Client, WorkflowNotFoundError } from '@temporalio/client';
 import { createAnchoringActivities } from '../../activities/anchoring/create.ts';
+import { publishRegistry } from '../../activities/anchoring/publish.ts';
 import { createRelayer } from '../../activities/anchoring/relayer.ts';
 import { createPool } from '../../activities/database.ts';
 import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
@@ -62,7 +63,10 @@ start(log, async () => {
       nudgeSeal,
       nudgeWallet,
     }),
-    prepare: nudgeWallet,
+    async prepare() {
+      await publishRegistry(pool, chain, env.CONTRACT, env.FROM_BLOCK);
+      await nudgeWallet();
+    },
     async close() {
       kms.destroy();
       await pool.end();

@@ -4,6 +4,7 @@ import { createPool } from '../../activities/database.ts';
 import { readPeriodSeconds } from '../../activities/chain/registry.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
 import { createSigningActivities } from '../../activities/signing/create.ts';
+import { publishCheckpointKey } from '../../activities/signing/publish.ts';
 import { SIGNING_QUEUE } from '../../workflows/ids.ts';
 import { connectAgreedChain } from '../chain.ts';
 import { createKms } from '../kms.ts';
@@ -40,6 +41,7 @@ start(log, async () => {
       heartbeat,
       now: Date.now,
     }),
+    prepare: () => publishCheckpointKey(pool, kms),
     async close() {
       kms.destroy();
       await Promise.all([pool.end(), journalPool.end()]);

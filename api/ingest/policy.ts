@@ -1,0 +1,103 @@
+/**
+ * /.well-known/kiff-policy.json: what a verifier is told to trust, `kiff.policy/1` (design section 8). Everybody gets the
+ * registry; a log only who holds a key of it, so that nobody learns from here whose logs there are
+ * (docs/decisions/2026-11-24-policy-per-caller.md).
+ */
+import { Router } from 'express';
+import type { Pool } from 'pg';
+import { toHex, type Hex } from '../../protocol/hex.ts';
+import type { Policy } from '../../protocol/policy.ts';
+import { onlyMethods } from '../http/answer.ts';
+import { Problem, unavailable } from '../http/problems.ts';
+import type { Authenticate } from './authenticate.ts';
+import { isUnavailable } from './database.ts';
+import type { LogIdentities } from './log-identity.ts';
+import type { TenantPools } from './tenant-pools.ts';
+
+/** Strangers may ask; the database is asked this often at most. */
+const CACHE_MILLISECONDS = 10_000;
+
+export interface PolicyDependencies {
+  authenticate: Authenticate;
+  pools: TenantPools;
+  logIdentity: LogIdentities;
+  /** The product database with the login kiff_api. */
+  directory: Pick<Pool, 'query'>;
+  /** Public keys that promises are, were or will be signed with; the own one first. */
+  promiseKeys: readonly Hex[];
+  /** Unix milliseconds. */
+  now: () => number;
+}
+
+interface Published {
+  registry: Policy['registry'];
+  checkpointKeys: Hex[];
+}
+
+export function policyRoutes(dependencies: PolicyDependencies): Router {
+  const { authenticate, pools, logIdentity, directory, promiseKeys, now } = dependencies;
+  let cached: { until: number; published: Promise<Published> } | undefined;
+
+  function published(): Promise<Published> {
+    if (cached !== undefined && cached.until > now()) return cached.published;
+    const entry = { until: now() + CACHE_MILLISECONDS, published: readPublished(directory) };
+    cached = entry;
+    entry.published.catch(() => {
+      if (cached === entry) cached = undefined;
+    });
+    return entry.published;
+  }
+
+  async function logsOf(authorization: string | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
+    if (authorization === undefined) return [];
+    const caller = await authenticate(authorization);
+    const { origin, genesisSigner } = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
+    return [{ origin, genesisSigner, checkpointKeys, promiseKeys }];
+  }
+
+  const router = Router();
+  router
+    .route('/.well-known/kiff-policy.json')
+    .get(async (request, response) => {
+      const { registry, checkpointKeys } = await published();
+      const logs = await logsOf(request.get('authorization'), checkpointKeys);
+      const policy: Policy = { format: 'kiff.policy/1', registry, logs, require: [] };
+      response.set({ Vary: 'Authorization', 'Cache-Control': 'no-cache' }).json(policy);
+    })
+    .all(onlyMethods('GET', 'HEAD'));
+  return router;
+}
+
+/** @throws Problem unavailable while the workers have not published what only they know */
+async function readPublished(directory: Pick<Pool, 'query'>): Promise<Published> {
+  interface Row {
+    chain_id: number;
+    contract: Buffer;
+    period_seconds: number;
+    code_hash: Buffer;
+    from_block: number;
+    checkpoint_keys: Buffer[];
+  }
+  const query = directory.query<Row>(
+    `SELECT d.chain_id, d.contract, d.period_seconds, r.code_hash, r.from_block,
+            ARRAY(SELECT k.public_key FROM kiff.checkpoint_keys k ORDER BY k.published_at DESC) AS checkpoint_keys
+       FROM kiff.deployment d CROSS JOIN kiff.registry r`,
+  );
+  const { rows } = await query.catch((error: unknown) => {
+    throw isUnavailable(error) ? unavailable(error) : error;
+  });
+  const row = rows[0];
+  if (row === undefined || row.checkpoint_keys.length === 0) {
+    throw new Problem('unavailable', 'The policy is not complete yet; try again in a moment.', { retryAfter: 5 });
+  }
+  return {
+    registry: {
+      chainId: row.chain_id,
+      contract: toHex(row.contract),
+      codeHash: toHex(row.code_hash),
+      fromBlock: row.from_block,
+      periodSeconds: row.period_seconds,
+    },
+    checkpointKeys: row.checkpoint_keys.map(toHex),
+  };
+}

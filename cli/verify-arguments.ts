@@ -1,0 +1,111 @@
+/** What `kiff verify` may be told, and which of it goes together. */
+import { parseArgs } from 'node:util';
+import { UsageError } from './command.ts';
+
+export const USAGE = `Usage: kiff verify RECEIPT.json [--policy FILE | --trust-receipt] (--rpc URL | --offline) [--json]
+       kiff verify --promise PROMISE.json --policy FILE [--receipt RECEIPT.json (--rpc URL | --offline)] [--json]
+
+  RECEIPT.json      the receipt; - reads it from standard input
+  --policy FILE     the policy that says whose log it must be (kiff.policy/1)
+  --trust-receipt   waives the check "policy": believe the receipt about its log and contract
+  --rpc URL         an Ethereum JSON-RPC node of the receipt's chain
+  --offline         waives the checks "anchor" and "finality"
+  --promise FILE    verifies a promise: the answer of POST /v1/records, or its member "promise"; - as above
+  --receipt FILE    the promised record's receipt, which shows whether the promise was kept; - as above
+  --json            prints one JSON object
+
+Exit code: 0 every check held that was not waived, 1 a check failed, 2 the input is unusable, 3 the RPC is unreachable.
+`;
+
+interface Chain {
+  readonly rpc: URL | undefined;
+  readonly offline: boolean;
+}
+
+/** A receipt to verify, or a promise. Each string is a path, or `-`. */
+export type Arguments = Chain &
+  (
+    | { readonly kind: 'receipt'; readonly receipt: string; readonly policy?: string; readonly trustReceipt: boolean }
+    | { readonly kind: 'promise'; readonly promise: string; readonly policy: string; readonly receipt?: string }
+  );
+
+function rpcUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new UsageError('--rpc takes an http or https URL');
+  }
+  // fetch refuses URLs with credentials; say so before it looks like a dead node.
+  if (url.username !== '' || url.password !== '')
+    throw new UsageError('--rpc takes no user name or password in the URL');
+  return url;
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        policy: { type: 'string' },
+        'trust-receipt': { type: 'boolean', default: false },
+        rpc: { type: 'string' },
+        offline: { type: 'boolean', default: false },
+        promise: { type: 'string' },
+        receipt: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : 'the arguments are wrong');
+  }
+}
+
+/** @throws UsageError that says what is missing or does not go together */
+export function readArguments(args: readonly string[]): Arguments {
+  const { values, positionals } = parse(args);
+  const { policy, promise, rpc, offline } = values;
+  const [receipt, ...more] = positionals;
+  if (more.length > 0) throw new UsageError('one receipt at a time');
+  if (rpc !== undefined && offline) throw new UsageError('give either --rpc or --offline, not both');
+  const chain = { rpc: rpc === undefined ? undefined : rpcUrl(rpc), offline };
+  const needChain = (): void => {
+    if (rpc !== undefined || offline) return;
+    throw new UsageError(
+      'give --rpc URL to ask the chain, or --offline to leave the checks "anchor" and "finality" out',
+    );
+  };
+
+  if (promise !== undefined) {
+    if (receipt !== undefined) throw new UsageError('with --promise the receipt is given as --receipt FILE');
+    if (values['trust-receipt']) throw new UsageError('--trust-receipt has no meaning for a promise');
+    if (policy === undefined)
+      throw new UsageError('--promise needs --policy FILE: it names the key that promises are signed with');
+    if (values.receipt !== undefined) needChain();
+    if ([promise, policy, values.receipt].filter((path) => path === '-').length > 1) {
+      throw new UsageError('only one file can come from standard input');
+    }
+    return {
+      kind: 'promise',
+      promise,
+      policy,
+      ...(values.receipt !== undefined && { receipt: values.receipt }),
+      ...chain,
+    };
+  }
+  if (values.receipt !== undefined)
+    throw new UsageError('--receipt goes with --promise; alone a receipt needs no flag');
+  if (receipt === undefined) throw new UsageError('no receipt was given');
+  if (policy !== undefined && values['trust-receipt']) {
+    throw new UsageError(
+      'give either --policy or --trust-receipt: a policy is what spares you from trusting the receipt',
+    );
+  }
+  needChain();
+  return {
+    kind: 'receipt',
+    receipt,
+    ...(policy !== undefined && { policy }),
+    trustReceipt: values['trust-receipt'],
+    ...chain,
+  };
+}
