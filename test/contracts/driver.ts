@@ -1,9 +1,13 @@
-/** Drives a registry and its model through the same random actions and compares what each says. */
+// Past 10 KB: one step of every kind, drawn from one row of dice.
+/** Drives a registry and its model through the same random steps and compares what each says, and the log after each. */
 import assert from 'node:assert/strict';
-import type { Hex, LocalAccount } from 'viem';
-import { zeroHash } from 'viem';
-import { key, type Devnet } from './devnet.ts';
+import { encodeFunctionData, zeroAddress, zeroHash, type Hex, type LocalAccount } from 'viem';
+import { registryAbi } from '../../contracts/registry.ts';
+import { dice } from '../dice.ts';
+import { anchorData, type Devnet } from './devnet.ts';
 import { RegistryModel, type Item, type LogModel } from './model.ts';
+
+import { deployRunner, type Call, type Told } from './runner.ts';
 import {
   handoverHash,
   hashOf,
@@ -13,6 +17,7 @@ import {
   signHandover,
   signSeal,
   zero,
+  type Domain,
   type Handover,
   type Seal,
   type SealInput,
@@ -21,60 +26,70 @@ import {
 /** A period is a little longer than the driver takes to seal every log once: they catch up, and then come too early. */
 export const lengths = { periodSeconds: 360, coolingOffSeconds: 240 };
 const P = lengths.periodSeconds;
-const logCount = 5;
-const accounts = Array.from({ length: 5 }, (_, index) => key(301 + index));
 
-/** Whose address it is. */
-function holder(address: Hex): LocalAccount {
-  return accounts.find((account) => account.address === address) ?? assert.fail(`nobody's address: ${address}`);
-}
+/** Most steps in one block. */
+const mostInABlock = 24;
+
+/** Whoever signs for another chain or contract signs for nobody here. */
+const nobody: Hex = `0x${'ee'.repeat(20)}`;
 
 /** How often each outcome and error was seen, for the test to show that nothing was left out. */
 export type Tally = Map<string, number>;
 
-/** Random numbers from 0 (included) to 1, the same for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
+/** A call, whose log to look at after it, and what the model makes of it now. */
+interface Step extends Call {
+  name: 'anchor' | 'propose' | 'cancel' | 'accept';
+  judge: () => Told['said'];
 }
 
 /**
- * Takes `steps` random transactions: seals good and bad, alone and in batches, repeats, forks, replays on another log,
- * proposals, cancellations and acceptances by the right and the wrong, in and out of time.
+ * Takes at least `steps` random steps: seals good and bad, alone and in batches, repeats, forks, replays on another log and
+ * from another chain, proposals, cancellations and acceptances by the right and the wrong, in and out of time, and any of
+ * these once more, byte for byte. An item of a batch is a step.
  *
- * @throws AssertionError at the first step at which the registry and the model differ
+ * @param accounts who signs, each the first signer of one log; an `address` may be a contract's that takes the key's word
+ * @throws AssertionError at the first block in which the registry and the model differ
  */
-export async function drive(net: Devnet, seed: number, steps: number): Promise<Tally> {
-  const random = randomFrom(seed);
-  const below = (limit: number): number => Math.floor(random() * limit);
-  const chance = (probability: number): boolean => random() < probability;
-  const pick = <T>(from: readonly T[]): T => from[below(from.length)] ?? assert.fail('nothing to pick from');
+export async function drive(
+  net: Devnet,
+  accounts: readonly LocalAccount[],
+  seed: number,
+  steps: number,
+): Promise<Tally> {
+  const { below, chance, pick } = dice(seed, 'registry');
   const model = new RegistryModel(lengths);
+  const run = await deployRunner(net);
   const tally: Tally = new Map();
   const logIds: Hex[] = [];
-  let now = await net.now();
-  for (let index = 0; index < logCount; index += 1) {
+  for (const [index, { address }] of accounts.entries()) {
     const originHash = hashOf(`kiff.dev/t/model${index}`);
-    const { address } = accounts[index] ?? assert.fail();
-    logIds.push(logIdOf(address, originHash));
+    const logId = logIdOf(address, originHash);
+    logIds.push(logId);
     await net.register(address, originHash);
-    model.register(logIds[index] ?? assert.fail(), address);
+    model.register(logId, address);
   }
-  now = await net.now();
+  let now = await net.now();
   const genesisPeriod = (Math.floor(now / P) - 5) * P;
   const standing = (logId: Hex): LogModel => model.logs.get(logId) ?? assert.fail();
   const pastItems: { item: Item; input: SealInput }[] = [];
+  const pastSteps: Step[] = [];
   const handovers: { handover: Handover; hash: Hex }[] = [];
+
+  /** Whose address it is. */
+  const holder = (address: Hex): LocalAccount =>
+    accounts.find((account) => account.address === address) ?? assert.fail(`nobody's address: ${address}`);
+
+  /** Where a statement is signed for, and who counts as its signer here. */
+  function signing(account: LocalAccount): { account: LocalAccount; domain: Domain; by: Hex } {
+    if (!chance(0.03)) return { account, domain: net.domain, by: account.address };
+    const elsewhere = pick([{ chainId: 8453 }, { contract: nobody }]);
+    return { account, domain: { ...net.domain, ...elsewhere }, by: nobody };
+  }
 
   /** The next seal of a log. */
   function next(logId: Hex): Seal {
     const { seq, period, treeSize, head } = standing(logId);
-    const root = hashOf(`${logId} ${random()}`);
+    const root = hashOf(`${logId} ${below(1e9)}`);
     const start = seq === 0 ? genesisPeriod : period + P;
     return { logId, seq: seq + 1, period: start, treeSize: treeSize + below(5), root, prev: head };
   }
@@ -82,7 +97,7 @@ export async function drive(net: Devnet, seed: number, steps: number): Promise<T
   /** Ways to spoil a seal before it is signed. */
   const spoil: ((seal: Seal) => Seal)[] = [
     (seal) => ({ ...seal, seq: seal.seq + 1 + below(3) }),
-    (seal) => ({ ...seal, seq: Math.max(0, seal.seq - 1 - below(3)) }),
+    (seal) => ({ ...seal, seq: Math.max(0, seal.seq - 1 - below(3)) }), // a fork, of a seal that stands
     (seal) => ({ ...seal, period: seal.period + P * (1 + below(3)) }),
     (seal) => ({ ...seal, period: seal.period - P }),
     (seal) => ({ ...seal, period: seal.period + 1 + below(P - 1) }),
@@ -96,10 +111,10 @@ export async function drive(net: Devnet, seed: number, steps: number): Promise<T
     if (pastItems.length > 0 && chance(0.12)) return pick(pastItems);
     const right = next(pick(logIds));
     const seal = chance(0.3) ? pick(spoil)(right) : right;
-    const signer = chance(0.08) ? pick(accounts) : holder(standing(right.logId).signer);
+    const { account, domain, by } = signing(chance(0.08) ? pick(accounts) : holder(standing(right.logId).signer));
     const { prev: _, ...claimed } = seal;
-    const item: Item = { claimed, signed: { by: signer.address, statement: seal } };
-    let input = await signSeal(net.domain, signer, seal);
+    const item: Item = { claimed, signed: { by, statement: seal } };
+    let input = await signSeal(domain, account, seal);
     if (chance(0.08)) {
       // Signed for one thing, sent as another.
       const change = pick([{ root: hashOf('another root') }, { treeSize: seal.treeSize + 1 }, { logId: pick(logIds) }]);
@@ -110,14 +125,16 @@ export async function drive(net: Devnet, seed: number, steps: number): Promise<T
     return { item, input };
   }
 
-  async function anchor(): Promise<void> {
+  async function anchor(): Promise<Step> {
     const size = chance(0.6) ? 1 : 1 + below(6);
-    const batch = [];
-    for (let index = 0; index < size; index += 1) batch.push(await makeItem());
-    const expected = batch.map(({ item }) => model.anchor(now, item));
-    const { outcomes } = await net.anchor(...batch.map(({ input }) => input));
-    assert.deepEqual(outcomes, expected);
-    for (const outcome of outcomes) count(outcome);
+    const batch = [await makeItem()];
+    while (batch.length < size) batch.push(await makeItem());
+    return {
+      name: 'anchor',
+      data: anchorData(batch.map(({ input }) => input)),
+      logId: pick(batch).input.logId,
+      judge: () => batch.map(({ item }) => model.anchor(now, item)),
+    };
   }
 
   function makeHandover(): Handover {
@@ -133,23 +150,27 @@ export async function drive(net: Devnet, seed: number, steps: number): Promise<T
       custody: 1 + below(3),
       notBefore: chance(0.3) ? BigInt(soon + below(200)) : 0n,
       expiresAt: BigInt(chance(0.1) ? soon - below(50) : soon + 1 + below(600)),
-      nonce: hashOf(`nonce ${random()}`),
+      nonce: hashOf(`nonce ${below(1e9)}`),
     };
     handovers.push({ handover, hash: handoverHash(handover) });
     return handover;
   }
 
-  async function propose(): Promise<void> {
+  async function propose(): Promise<Step> {
     const handover = makeHandover();
     const statement = chance(0.05) ? { ...handover, nonce: zero } : handover;
-    const from = chance(0.05) ? pick(accounts) : holder(handover.from);
-    const to = chance(0.05) ? pick(accounts) : holder(handover.to);
-    const expected = model.propose(now, handover, { by: from.address, statement }, { by: to.address, statement });
+    const from = signing(chance(0.05) ? pick(accounts) : holder(handover.from));
+    const to = signing(chance(0.05) ? pick(accounts) : holder(handover.to));
     const signatures = [
-      await signHandover(net.domain, from, statement),
-      await signHandover(net.domain, to, statement),
+      await signHandover(from.domain, from.account, statement),
+      await signHandover(to.domain, to.account, statement),
     ] as const;
-    compare('propose', await net.handover('proposeHandover', handover, ...signatures), expected);
+    return {
+      name: 'propose',
+      data: encodeFunctionData({ abi: registryAbi, functionName: 'proposeHandover', args: [handover, ...signatures] }),
+      logId: handover.logId,
+      judge: () => model.propose(now, handover, { by: from.by, statement }, { by: to.by, statement }),
+    };
   }
 
   /** One that waits, if there is one; mostly. */
@@ -159,18 +180,22 @@ export async function drive(net: Devnet, seed: number, steps: number): Promise<T
     return found.length > 0 && chance(0.85) ? pick(found).handover : makeHandover();
   }
 
-  async function cancel(): Promise<void> {
+  async function cancel(): Promise<Step> {
     const handover = waiting();
     const { logId, epochTo } = handover;
     const hash = chance(0.05) ? zero : handoverHash(handover);
     const statement = { logId, epochTo, handoverHash: hash };
-    const by = chance(0.15) ? pick(accounts) : holder(pick([handover.from, handover.to]));
-    const expected = model.cancel(handover, { by: by.address, statement });
-    const signature = await signCancel(net.domain, by, statement);
-    compare('cancel', await net.handover('cancelHandover', handover, signature), expected);
+    const { account, domain, by } = signing(chance(0.15) ? pick(accounts) : holder(pick([handover.from, handover.to])));
+    const signature = await signCancel(domain, account, statement);
+    return {
+      name: 'cancel',
+      data: encodeFunctionData({ abi: registryAbi, functionName: 'cancelHandover', args: [handover, signature] }),
+      logId,
+      judge: () => model.cancel(handover, { by, statement }),
+    };
   }
 
-  async function accept(): Promise<void> {
+  async function accept(): Promise<Step> {
     const handover = waiting();
     const { logId, epochTo } = handover;
     const { seq, head } = model.logs.get(logId) ?? { seq: 0, head: zero };
@@ -181,35 +206,63 @@ export async function drive(net: Devnet, seed: number, steps: number): Promise<T
       seq: chance(0.04) ? seq + 1 : seq,
       head: chance(0.04) ? zero : head,
     };
-    const by = chance(0.05) ? pick(accounts) : holder(handover.to);
-    const expected = model.accept(now, handover, { by: by.address, statement });
-    const signature = await signAccept(net.domain, by, statement);
-    compare('accept', await net.handover('acceptHandover', handover, signature), expected);
+    const { account, domain, by } = signing(chance(0.05) ? pick(accounts) : holder(handover.to));
+    const signature = await signAccept(domain, account, statement);
+    return {
+      name: 'accept',
+      data: encodeFunctionData({ abi: registryAbi, functionName: 'acceptHandover', args: [handover, signature] }),
+      logId,
+      judge: () => model.accept(now, handover, { by, statement }),
+    };
   }
 
-  function compare(step: string, actual: string | null, expected: string | null): void {
-    assert.equal(actual, expected);
-    count(`${step}: ${(actual ?? 'done').replace(/\(.*/, '')}`);
+  async function makeStep(): Promise<Step> {
+    if (pastSteps.length > 0 && chance(0.08)) {
+      const again = chance(0.5) ? pick(pastSteps) : pick(pastSteps.slice(-10));
+      count(`again: ${again.name}`);
+      return again;
+    }
+    const action = below(100);
+    if (action < 58) return anchor();
+    if (action < 72) return propose();
+    return action < 77 ? cancel() : accept();
   }
 
   function count(what: string): void {
     tally.set(what, (tally.get(what) ?? 0) + 1);
   }
 
-  for (let step = 0; step < steps; step += 1) {
-    // Mostly close together, sometimes as long as a cooling-off: so that things become due, and run out.
-    now += chance(0.05) ? below(500) : 1 + below(30);
-    await net.at(now);
-    const action = random();
-    if (action < 0.6) await anchor();
-    else if (action < 0.74) await propose();
-    else if (action < 0.79) await cancel();
-    else await accept();
+  /** What the model says of a log, in the words of the contract's views. */
+  function shown(logId: Hex): Pick<Told, 'state' | 'pending'> {
+    const log = model.logs.get(logId);
+    const none = { hash: zeroHash, eta: 0, expiresAt: 0 };
+    if (log === undefined) {
+      const state = { signer: zeroAddress, epoch: 0, seq: 0, period: 0, treeSize: 0, head: zeroHash };
+      return { state, pending: none };
+    }
+    const { pending, ...state } = log;
+    return { state: { ...state, signer: state.signer.toLowerCase() as Hex }, pending: pending ?? none };
+  }
 
-    const logId = logIds[step % logCount] ?? assert.fail();
-    const { pending, ...state } = standing(logId);
-    assert.deepEqual(await net.state(logId), { ...state, signer: state.signer.toLowerCase() });
-    assert.deepEqual(await net.pending(logId), pending ?? { hash: zeroHash, eta: 0, expiresAt: 0 });
+  for (let taken = 0; taken < steps;) {
+    const made: Step[] = [];
+    const expected: Told[] = [];
+    const size = 1 + below(mostInABlock);
+    // Mostly close together, sometimes as long as a cooling-off: so that things become due, and run out.
+    for (let index = 0; index < size; index += 1) now += chance(0.05) ? below(500) : 1 + below(30);
+    while (made.length < size) {
+      const step = await makeStep();
+      const said = step.judge();
+      made.push(step);
+      expected.push({ said, ...shown(step.logId) });
+      if (!Array.isArray(said)) count(`${step.name}: ${(said ?? 'done').replace(/\(.*/, '')}`);
+      for (const outcome of Array.isArray(said) ? said : []) count(outcome);
+      taken += Array.isArray(said) ? said.length : 1;
+    }
+    await net.at(now);
+    const told = await run(made);
+    assert.deepEqual(told, expected, `after ${taken} steps`);
+    pastSteps.push(...made);
   }
   return tally;
 }

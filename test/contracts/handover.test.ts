@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { encodeFunctionData, parseEventLogs, zeroHash, type Hex } from 'viem';
-import { compile } from '../../contracts/compile.ts';
 import { registryAbi } from '../../contracts/registry.ts';
+import { deploySigner } from './accounts.ts';
 import { acceptance, lengths, newKey, oldKey, stepsOn, stranger, thirdKey, type Steps } from './custody.ts';
 import { startDevnet, type Devnet } from './devnet.ts';
 import { openLog } from './log.ts';
@@ -19,8 +19,7 @@ describe('SealRegistry: handover', () => {
     this.timeout(60_000);
     net = await startDevnet(lengths);
     steps = stepsOn(net);
-    const source = 'contracts/test/Signers.sol';
-    contractSigner = await net.deploy(compile([source]).contract(source, 'GasProbeSigner').bytecode);
+    contractSigner = await deploySigner(net, 'GasProbeSigner');
   });
   after(async () => {
     await net.stop();

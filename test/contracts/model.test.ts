@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
-import { parseEventLogs, type Hex } from 'viem';
+import { parseEventLogs, type Hex, type LocalAccount } from 'viem';
 import { outcomes, registryAbi } from '../../contracts/registry.ts';
-import { startDevnet, type Devnet } from './devnet.ts';
+import { delegate, deploySigner, ownedBy } from './accounts.ts';
+import { key, startDevnet, type Devnet } from './devnet.ts';
 import { drive, lengths } from './driver.ts';
 import { registryWithout } from './mutant.ts';
 import { acceptHash, sealHash, zero } from './statements.ts';
 
-/** Transactions in one run (REGISTRY_STEPS asks for another number), and the seed that repeats it. */
-const steps = Number(process.env['REGISTRY_STEPS'] ?? 1_500);
+/** Steps of one run (REGISTRY_STEPS asks for another number), and the seed that repeats it. */
+const steps = Number(process.env['REGISTRY_STEPS'] ?? 10_000);
 const seed = Number(process.env['REGISTRY_SEED'] ?? 20_261_123);
 
 const everything = [
@@ -16,18 +17,26 @@ const everything = [
   ...['Expired', 'CancelledBefore', 'InvalidSignature'].map(proposal),
   ...['done', 'CancelledBefore', 'InvalidSignature'].map((error) => `cancel: ${error}`),
   ...['done', 'NotPending', 'TooSoon', 'Expired', 'InvalidSignature'].map((error) => `accept: ${error}`),
+  ...['anchor', 'propose', 'cancel', 'accept'].map((step) => `again: ${step}`),
 ];
 
 function proposal(error: string): string {
   return `propose: ${error}`;
 }
 
-describe(`SealRegistry: ${steps} random transactions against a model (seed ${seed})`, () => {
+/** Keys, a contract with an owner (ERC-1271), and a key with a delegation whose code says no to everything (EIP-7702). */
+async function signers(net: Devnet): Promise<LocalAccount[]> {
+  const delegated = key(305);
+  await delegate(net, delegated, await deploySigner(net, 'NoSigner'));
+  return [key(301), key(302), key(303), await ownedBy(net, key(304)), delegated];
+}
+
+describe(`SealRegistry: ${steps} random steps against a model (seed ${seed})`, () => {
   it('does what the model does, and its events alone tell one unbroken history', async function () {
-    this.timeout(30_000 + steps * 60);
+    this.timeout(60_000 + steps * 20);
     const net = await startDevnet(lengths);
     try {
-      const tally = await drive(net, seed, steps);
+      const tally = await drive(net, await signers(net), seed, steps);
       const missing = everything.filter((what) => !tally.has(what));
       assert.deepEqual(missing, [], 'the run was too tame');
       await assertHistory(net);
@@ -48,7 +57,7 @@ describe(`SealRegistry: ${steps} random transactions against a model (seed ${see
       this.timeout(120_000);
       const net = await startDevnet(lengths, registryWithout(rule));
       try {
-        await assert.rejects(drive(net, seed, 1_500), assert.AssertionError);
+        await assert.rejects(drive(net, await signers(net), seed, steps), assert.AssertionError);
       } finally {
         await net.stop();
       }

@@ -2,18 +2,16 @@
 import assert from 'node:assert/strict';
 import {
   concatHex,
-  encodeDeployData,
   hexToBigInt,
   parseSignature,
   serializeCompactSignature,
   signatureToCompactSignature,
   size,
   toHex,
-  zeroAddress,
   type Hex,
   type LocalAccount,
 } from 'viem';
-import { compile, type Compilation } from '../../contracts/compile.ts';
+import { delegate, deploySigner, ownedBy } from './accounts.ts';
 import { key, revertName, startDevnet, type Devnet } from './devnet.ts';
 import { openLog } from './log.ts';
 import { registryWithout } from './mutant.ts';
@@ -22,23 +20,16 @@ import { signSeal, zero, type SealInput } from './statements.ts';
 const lengths = { periodSeconds: 3600, coolingOffSeconds: 86_400 };
 /** Order of secp256k1 (SEC 2, section 2.4.1). */
 const n = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141n;
-const signersSource = 'contracts/test/Signers.sol';
 
 describe('SealRegistry: signatures', () => {
   let net: Devnet;
-  let signers: Compilation;
   before(async function () {
     this.timeout(60_000);
-    signers = compile([signersSource]);
     net = await startDevnet(lengths);
   });
   after(async () => {
     await net.stop();
   });
-
-  async function deploySigner(name: string, on: Devnet = net): Promise<Hex> {
-    return await on.deploy(signers.contract(signersSource, name).bytecode);
-  }
 
   describe('of a key', () => {
     const forms: Record<string, (parts: { r: Hex; s: Hex; v: number; compact: Hex }) => Hex> = {
@@ -101,8 +92,7 @@ describe('SealRegistry: signatures', () => {
 
   describe('of a contract (ERC-1271)', () => {
     it('is what the contract takes for one', async () => {
-      const { abi, bytecode } = signers.contract(signersSource, 'OwnedSigner');
-      const account = await net.deploy(encodeDeployData({ abi, bytecode, args: [key(110).address] }));
+      const { address: account } = await ownedBy(net, key(110));
       const log = await openLog(net, key(110), account);
       const seal = log.next();
       const wrong = await log.sign(seal, key(111));
@@ -113,7 +103,7 @@ describe('SealRegistry: signatures', () => {
     });
 
     it('may be of any length', async () => {
-      const log = await openLog(net, key(112), await deploySigner('YesSigner'));
+      const log = await openLog(net, key(112), await deploySigner(net, 'YesSigner'));
       for (const length of [0, 64, 65, 500, 20_000]) {
         const seal = log.next();
         const item = { ...(await log.sign(seal)), signature: `0x${'ab'.repeat(length)}` as const };
@@ -135,7 +125,7 @@ describe('SealRegistry: signatures', () => {
       'WritingSigner',
     ]) {
       it(`of ${name} is none, at a bounded price, and its neighbours are spared`, async () => {
-        const hostile = await openLog(net, key(113), await deploySigner(name));
+        const hostile = await openLog(net, key(113), await deploySigner(net, name));
         const [first, last] = [await firstSeal(net, key(114)), await firstSeal(net, key(115))];
         const bad = await hostile.sign(hostile.next());
         const { outcomes, gasUsed } = await net.anchor(first, bad, last, bad, bad);
@@ -145,7 +135,7 @@ describe('SealRegistry: signatures', () => {
     }
 
     it('is asked with 120,000 gas, never less, also through a delegation and for long signatures', async () => {
-      const probe = await deploySigner('GasProbeSigner');
+      const probe = await deploySigner(net, 'GasProbeSigner');
       const log = await openLog(net, key(116), probe);
       const delegated = key(117);
       await delegate(net, delegated, probe);
@@ -167,7 +157,7 @@ describe('SealRegistry: signatures', () => {
       const { gasUsed: ordinary } = await net.anchor(await firstSeal(net, key(120)));
       for (const name of ['NoSigner', 'LoopingSigner', 'RevertingSigner']) {
         const account = key(121 + name.length);
-        await delegate(net, account, await deploySigner(name));
+        await delegate(net, account, await deploySigner(net, name));
         const { outcomes, gasUsed } = await net.anchor(await firstSeal(net, account));
         assert.deepEqual(outcomes, ['Sealed'], name);
         assert.ok(Math.abs(gasUsed - ordinary) < 1_000, `${name}: ${gasUsed}, an ordinary account's ${ordinary}`);
@@ -176,7 +166,7 @@ describe('SealRegistry: signatures', () => {
 
     it("is the delegate's to judge only when it is not the key's", async () => {
       const account = key(140);
-      await delegate(net, account, await deploySigner('YesSigner'));
+      await delegate(net, account, await deploySigner(net, 'YesSigner'));
       const log = await openLog(net, account);
       const stranger = await log.sign(log.next(), key(141));
       assert.deepEqual((await net.anchor(stranger)).outcomes, ['Sealed']);
@@ -185,7 +175,7 @@ describe('SealRegistry: signatures', () => {
 
   describe('with too little gas', () => {
     it('never turns a good contract signature into a refusal: sealed, or nothing happened', async () => {
-      const found = await starve(net, await deploySigner('GasProbeSigner'));
+      const found = await starve(net, await deploySigner(net, 'GasProbeSigner'));
       assert.deepEqual([...found].toSorted(), ['NotEnoughGas', 'Sealed', 'reverted']);
     });
 
@@ -194,7 +184,7 @@ describe('SealRegistry: signatures', () => {
       const check = 'if (gasleft() < (frameGas * 64) / 63 + 1_000) revert NotEnoughGas();';
       const mutant = await startDevnet(lengths, registryWithout(check));
       try {
-        assert.ok((await starve(mutant, await deploySigner('GasProbeSigner', mutant))).has('BadSignature'));
+        assert.ok((await starve(mutant, await deploySigner(mutant, 'GasProbeSigner'))).has('BadSignature'));
       } finally {
         await mutant.stop();
       }
@@ -234,15 +224,6 @@ async function starve(net: Devnet, account: Hex): Promise<Set<string>> {
 async function firstSeal(net: Devnet, account: LocalAccount): Promise<SealInput> {
   const log = await openLog(net, account);
   return await log.sign(log.next());
-}
-
-/** Gives an account the code of another (EIP-7702), by a transaction that somebody else pays for. */
-async function delegate(net: Devnet, account: LocalAccount, contractAddress: Hex): Promise<void> {
-  const { wallet, client } = net;
-  const authorization = await wallet.signAuthorization({ account, contractAddress });
-  const hash = await wallet.sendTransaction({ to: zeroAddress, authorizationList: [authorization] });
-  await client.waitForTransactionReceipt({ hash });
-  assert.equal(await client.getCode({ address: account.address }), concatHex(['0xef0100', contractAddress]));
 }
 
 function join(r: Hex, s: Hex, v: number): Hex {

@@ -9,7 +9,7 @@ import { deployRegistry } from '../../contracts/deploy.ts';
 import { registryAbi } from '../../contracts/registry.ts';
 import { startAnvil, type Anvil } from '../../dev/anvil.ts';
 import { chainSwitches, type ChainSwitches } from './chain.ts';
-import { dice } from './dice.ts';
+import { dice } from '../dice.ts';
 import {
   alreadyKnown,
   inventedReceipt,

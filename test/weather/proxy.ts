@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { keccak256, type Hex } from 'viem';
-import { roll } from './dice.ts';
+import { roll } from '../dice.ts';
 import type { Fault, Rule } from './faults.ts';
 import { laggingAnswer } from './lag.ts';
 import { inventReceipt, otherBlocks, otherState, twinHash } from './lies.ts';
