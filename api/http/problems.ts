@@ -1,5 +1,5 @@
 /**
- * Every way in which this API says no: RFC 9457 problem documents with stable types. The body carries `error` too,
+ * Every way in which our APIs say no: RFC 9457 problem documents with stable types. The body carries `error` too,
  * because KIFF's own clients read a string of that name from a non-2xx answer.
  */
 
@@ -20,6 +20,7 @@ const PROBLEMS = {
   unauthorized: { status: 401, title: 'A valid API key is needed' },
   'missing-scope': { status: 403, title: 'This API key may not do that' },
   'tenant-ended': { status: 403, title: 'This log has ended' },
+  'foreign-origin': { status: 403, title: 'Not from this page' },
   'not-found': { status: 404, title: 'Not found' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
   // 409: the id is taken; the original stands.

@@ -2,7 +2,7 @@
 import type { Pool } from 'pg';
 import { Problem, unavailable } from '../http/problems.ts';
 import { hashApiKey, parseApiKey } from './api-key.ts';
-import { isUnavailable } from './database.ts';
+import { isUnavailable } from '../http/database.ts';
 
 export type Scope = 'ingest' | 'read';
 
@@ -15,7 +15,7 @@ export interface Caller {
 }
 
 /** The tenant schema that this code was written for; one that lags is refused, its neighbours are not. */
-export const TENANT_SCHEMA_VERSION = 3;
+export const TENANT_SCHEMA_VERSION = 4;
 
 /** How long a known key is believed: a revocation takes effect within this time in every process. */
 const CACHE_MILLISECONDS = 4_000;

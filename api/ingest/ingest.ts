@@ -10,7 +10,7 @@ import type { PromiseSigner } from './promise.ts';
 import type { RecordDraft } from './record.ts';
 import { leafLevel, sealLevels, type Level } from './seals.ts';
 import { sealTerms } from './stored-record.ts';
-import type { TenantPools } from './tenant-pools.ts';
+import type { TenantPools } from '../http/tenant-pools.ts';
 
 /** The answer for a record that stands in the log. Times: `receivedAt` RFC 3339, `sealBy` Unix seconds. */
 export interface RecordAnswer {

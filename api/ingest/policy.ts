@@ -10,9 +10,9 @@ import type { Policy } from '../../protocol/policy.ts';
 import { onlyMethods } from '../http/answer.ts';
 import { Problem, unavailable } from '../http/problems.ts';
 import type { Authenticate } from './authenticate.ts';
-import { isUnavailable } from './database.ts';
+import { isUnavailable } from '../http/database.ts';
 import type { LogIdentities } from './log-identity.ts';
-import type { TenantPools } from './tenant-pools.ts';
+import type { TenantPools } from '../http/tenant-pools.ts';
 
 /** Strangers may ask; the database is asked this often at most. */
 const CACHE_MILLISECONDS = 10_000;

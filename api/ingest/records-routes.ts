@@ -14,7 +14,7 @@ import { readPiece, RecordBytes } from './record-bytes.ts';
 import { buildReceipt } from './receipt.ts';
 import { coveringSeal, leafLevel } from './seals.ts';
 import { findRecord, recordBytes, sealTerms } from './stored-record.ts';
-import type { TenantPools } from './tenant-pools.ts';
+import type { TenantPools } from '../http/tenant-pools.ts';
 
 export interface RecordsDependencies {
   authenticate: Authenticate;

@@ -35,7 +35,7 @@ export async function startApiProcess(db: ProductDatabase): Promise<ApiProcess> 
     entry: join(packageRoot, 'dist/api/ingest/main.js'),
     env: {
       DATABASE_URL: db.urls.kiff_api,
-      TENANT_LOGIN_SECRET: db.tenantLoginSecret.toString('hex'),
+      TENANT_LOGIN_SECRET: db.loginSecrets.tenant.toString('hex'),
       PROMISE_KEY: '11'.repeat(32),
       API_PORT: '0',
       CHAIN_ID: String(db.chainId),

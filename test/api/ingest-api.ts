@@ -4,10 +4,11 @@ import { Writable } from 'node:stream';
 import pino from 'pino';
 import { createApp } from '../../api/ingest/app.ts';
 import type { BatchLimits } from '../../api/ingest/batcher.ts';
-import { createPool } from '../../api/ingest/database.ts';
+import { createPool } from '../../api/http/database.ts';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
 import { startServer, type Timeouts } from '../../api/http/server.ts';
-import { createTenantPools } from '../../api/ingest/tenant-pools.ts';
+import { createTenantPools } from '../../api/http/tenant-pools.ts';
+import { tenantLogin } from '../../sql/login.ts';
 import type { ProductDatabase } from '../product-database.ts';
 
 export interface Answer {
@@ -47,7 +48,11 @@ export interface IngestApiOptions {
 export async function startIngestApi(db: ProductDatabase, options: IngestApiOptions = {}): Promise<IngestApi> {
   const databaseUrl = options.databaseUrl ?? db.urls.kiff_api;
   const directory = createPool({ url: databaseUrl, max: 2, name: 'test-ingest' });
-  const pools = createTenantPools({ databaseUrl, tenantLoginSecret: db.tenantLoginSecret });
+  const pools = createTenantPools({
+    databaseUrl,
+    login: (tenant, version) => tenantLogin(db.loginSecrets.tenant, tenant, version),
+    name: 'test-ingest',
+  });
   const promises = createPromiseSigner(Buffer.alloc(32, 7));
   const lines: string[] = [];
   let keyLookups = 0;

@@ -55,6 +55,7 @@ describe('walls', function () {
   describe('processes', () => {
     const own: Record<ProcessName, RegExp> = {
       api: /^(DATABASE_URL|TENANT_LOGIN_SECRET|PROMISE_KEY|API_HOST|API_PORT|CHAIN_ID|CONTRACT)$/,
+      custody: /^(DATABASE_URL|CUSTODY_ORIGIN|API_HOST|API_PORT)$/,
       sealing: /^(TEMPORAL_\w+|DATABASE_URL|KIFF_HOST|SEAL_SPREAD_SECONDS)$/,
       signing:
         /^(TEMPORAL_\w+|DATABASE_URL|JOURNAL_URL|KIFF_HOST|BASE_RPC_URLS|CHAIN_ID|CONTRACT|KMS_\w+_ARN|AWS_\w+)$/,
