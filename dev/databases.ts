@@ -1,7 +1,6 @@
 /** The two databases of the local stack, on one server. */
 import pg from 'pg';
 import { fromHex, type Hex } from '../protocol/hex.ts';
-import type { LoginSecrets } from '../sql/login.ts';
 import { prepareDatabases } from '../sql/prepare.ts';
 import type { Login } from '../sql/roles.ts';
 import type { Secrets } from './secrets.ts';
@@ -42,16 +41,13 @@ export async function prepareLocalDatabases(
     productServer: superuserUrl,
     journalServer: superuserUrl,
     passwords: secrets.logins,
-    loginSecrets: loginSecrets(secrets),
+    tenantSecret: tenantSecret(secrets),
     deployment: { ...deployment, contract: Buffer.from(fromHex(deployment.contract, 20)) },
   });
   return ran;
 }
 
-export const loginSecrets = (secrets: Secrets): LoginSecrets => ({
-  tenant: Buffer.from(secrets.tenantLogin, 'hex'),
-  custody: Buffer.from(secrets.custodyLogin, 'hex'),
-});
+export const tenantSecret = (secrets: Secrets): Buffer => Buffer.from(secrets.tenantLogin, 'hex');
 
 /** Runs as the owner of the schemas, which only the migration job may become. */
 export async function asOwner<T>(client: pg.Client, run: () => Promise<T>): Promise<T> {
