@@ -1,6 +1,7 @@
 /** The two databases of the local stack, on one server. */
 import pg from 'pg';
 import { fromHex, type Hex } from '../protocol/hex.ts';
+import type { LoginSecrets } from '../sql/login.ts';
 import { prepareDatabases } from '../sql/prepare.ts';
 import type { Login } from '../sql/roles.ts';
 import type { Secrets } from './secrets.ts';
@@ -41,13 +42,16 @@ export async function prepareLocalDatabases(
     productServer: superuserUrl,
     journalServer: superuserUrl,
     passwords: secrets.logins,
-    tenantSecret: tenantSecret(secrets),
+    loginSecrets: loginSecrets(secrets),
     deployment: { ...deployment, contract: Buffer.from(fromHex(deployment.contract, 20)) },
   });
   return ran;
 }
 
-export const tenantSecret = (secrets: Secrets): Buffer => Buffer.from(secrets.tenantLogin, 'hex');
+export const loginSecrets = (secrets: Secrets): LoginSecrets => ({
+  tenant: Buffer.from(secrets.tenantLogin, 'hex'),
+  custody: Buffer.from(secrets.custodyLogin, 'hex'),
+});
 
 /** Runs as the owner of the schemas, which only the migration job may become. */
 export async function asOwner<T>(client: pg.Client, run: () => Promise<T>): Promise<T> {

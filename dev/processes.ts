@@ -2,7 +2,6 @@
 import { join } from 'node:path';
 import type { Hex } from '../protocol/hex.ts';
 import { JOURNAL, PRODUCT } from '../sql/prepare.ts';
-import { LOCAL_PARTY, localJwtKey } from './clerk.ts';
 import { loginUrl } from './databases.ts';
 import type { StackEnv } from './env.ts';
 import type { KmsAccess, TemporalAccess } from './parts.ts';
@@ -22,18 +21,23 @@ export interface Surroundings {
   contract: Hex;
   fromBlock: number;
   apiPort: number;
+  custodyPort: number;
 }
 
-export const PROCESSES = ['api', 'sealing', 'signing', 'anchoring', 'keyadmin'] as const;
+export const PROCESSES = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin'] as const;
 export type ProcessName = (typeof PROCESSES)[number];
 
 const ENTRY: Record<ProcessName, string> = {
   api: 'api/ingest/main.js',
+  custody: 'api/custody/main.js',
   sealing: 'workers/sealing/main.js',
   signing: 'workers/signing/main.js',
   anchoring: 'workers/anchoring/main.js',
   keyadmin: 'workers/keyadmin/main.js',
 };
+
+/** The application plane: served over HTTP, and without Temporal, KMS or chain. */
+export const isApi = (name: ProcessName): boolean => ENTRY[name].startsWith('api/');
 
 /** The whole environment of one process. */
 export function environmentOf(name: ProcessName, around: Surroundings): Record<string, string> {
@@ -56,8 +60,13 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         API_PORT: String(around.apiPort),
         CHAIN_ID: chain.CHAIN_ID,
         CONTRACT: chain.CONTRACT,
-        CLERK_JWT_KEY: localJwtKey(around.state),
-        CLERK_AUTHORIZED_PARTIES: LOCAL_PARTY,
+      };
+    case 'custody':
+      return {
+        DATABASE_URL: database('kiff_custody'),
+        CUSTODY_ORIGIN: `http://127.0.0.1:${around.custodyPort}`,
+        API_HOST: '127.0.0.1',
+        API_PORT: String(around.custodyPort),
       };
     case 'sealing':
       return {
@@ -115,7 +124,7 @@ export function startOwn(name: ProcessName, around: Surroundings, signal?: Abort
     env: environmentOf(name, around),
     logFile: join(around.state, 'logs', `${name}.log`),
     pidFile: join(around.state, `${name}.pid`),
-    ready: name === 'api' ? /listening on/ : /"msg":"ready"/,
+    ready: isApi(name) ? /listening on/ : /"msg":"ready"/,
     signal,
   });
 }

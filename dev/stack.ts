@@ -13,7 +13,7 @@ import type { StackEnv } from './env.ts';
 import { withAdminKms } from './kms-client.ts';
 import { basePart, bringUp, kmsPart, postgresPart, temporalPart, type KmsAccess, type Running } from './parts.ts';
 import { freePort } from './ports.ts';
-import { PROCESSES, startOwn, type ProcessName, type Surroundings } from './processes.ts';
+import { isApi, PROCESSES, startOwn, type ProcessName, type Surroundings } from './processes.ts';
 import type { RunningProcess } from './process.ts';
 import { loadSecrets } from './secrets.ts';
 import { openState, readJson, writeJson } from './state.ts';
@@ -118,11 +118,11 @@ export async function startStack(
     stopped.throwIfAborted();
 
     const { fromBlock } = registry;
-    const apiPort = await freePort();
-    const around = { state, env, secrets, superuserUrl, temporal, kms, rpcUrl, chainId, contract, fromBlock, apiPort };
+    const ports = { apiPort: await freePort(), custodyPort: await freePort() };
+    const around = { state, env, secrets, superuserUrl, temporal, kms, rpcUrl, chainId, contract, fromBlock, ...ports };
     const start = (name: ProcessName) =>
       bringUp(
-        name === 'api' ? 'api/ingest' : `workers/${name}`,
+        name === 'api' ? 'api/ingest' : `${isApi(name) ? 'api' : 'workers'}/${name}`,
         'starting',
         async () => {
           const running = await startOwn(name, around, stopped);
@@ -143,7 +143,7 @@ export async function startStack(
     values(await Promise.allSettled(PROCESSES.filter((name) => name !== 'keyadmin').map(start)));
     stopped.throwIfAborted();
 
-    return { around, apiUrl: `http://127.0.0.1:${apiPort}`, registry, processes, lost: Promise.race(lost), stop };
+    return { around, apiUrl: `http://127.0.0.1:${ports.apiPort}`, registry, processes, lost: Promise.race(lost), stop };
   } catch (error) {
     await stop();
     throw error;

@@ -6,8 +6,7 @@ import { PRODUCT } from '../sql/prepare.ts';
 import { migrateTenant } from '../sql/tenant.ts';
 import { onboardingId, SEALING_QUEUE } from '../workflows/ids.ts';
 import type { tenantOnboarding } from '../workflows/tenantOnboarding.ts';
-import { localOrganisation } from './clerk.ts';
-import { asOwner, loginUrl, tenantSecret, withClient } from './databases.ts';
+import { asOwner, loginSecrets, loginUrl, withClient } from './databases.ts';
 import type { Surroundings } from './processes.ts';
 
 export interface LocalTenant {
@@ -20,7 +19,7 @@ export interface LocalTenant {
 /** Creates a tenant that does not exist yet, with one API key, and waits until it is active. */
 export async function createTenant(around: Surroundings, id: string): Promise<LocalTenant> {
   const url = loginUrl(around.superuserUrl, around.secrets, 'kiff_migrate', PRODUCT);
-  await withClient(url, (client) => migrateTenant(client, id, tenantSecret(around.secrets)));
+  await withClient(url, (client) => migrateTenant(client, id, loginSecrets(around.secrets)));
   await onboard(around, id);
   return withClient(url, (client) =>
     asOwner(client, async () => {
@@ -30,10 +29,6 @@ export async function createTenant(around: Surroundings, id: string): Promise<Lo
         id,
         Buffer.from(key.hash),
         'local stack',
-      ]);
-      await client.query('INSERT INTO kiff.organisations (id, tenant) VALUES ($1, $2) ON CONFLICT DO NOTHING', [
-        localOrganisation(id),
-        id,
       ]);
       const { rows } = await client.query<{ origin: string; genesis_signer: Buffer }>(
         'SELECT origin, genesis_signer FROM kiff.logs WHERE tenant = $1',

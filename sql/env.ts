@@ -6,6 +6,10 @@ import type { Preparation } from './prepare.ts';
 const url = z.string().regex(/^postgres(ql)?:\/\/\S+$/, 'must be a postgres:// URL');
 /** Passwords also stand in the URLs that the processes are given, so they need no escaping there. */
 const password = z.string().regex(/^[\w-]{16,}$/, 'must be 16 or more of A-Z a-z 0-9 _ -');
+const secret = z
+  .string()
+  .regex(/^(0x)?([0-9a-fA-F]{2}){32,1024}$/, 'must be 32 bytes or more of hex')
+  .transform((text) => Buffer.from(text.replace(/^0x/, ''), 'hex'));
 const positive = z
   .string()
   .regex(/^[1-9]\d{0,14}$/, 'must be a whole number above zero')
@@ -18,8 +22,9 @@ const schema = z.object({
   SUPERUSER_URL: url,
   /** The same for the signing journal's server; without it both databases lie on one server. */
   JOURNAL_SUPERUSER_URL: url.optional(),
-  /** Tenant logins' passwords are derived from it; shared with the API. */
-  TENANT_LOGIN_SECRET: z.string().regex(/^(0x)?([0-9a-fA-F]{2}){32,1024}$/, 'must be 32 bytes or more of hex'),
+  /** Tenants' logins' passwords are derived from them; each is shared with the API that logs in so. */
+  TENANT_LOGIN_SECRET: secret,
+  CUSTODY_LOGIN_SECRET: secret,
   KIFF_HOST: z.string().regex(/^[a-z0-9.-]+(:\d+)?$/, 'must be a host name'),
   CHAIN_ID: positive,
   CONTRACT: z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hex digits'),
@@ -46,7 +51,7 @@ export function readMigrationEnv(source: NodeJS.ProcessEnv = process.env): Prepa
     productServer: env.SUPERUSER_URL,
     journalServer: env.JOURNAL_SUPERUSER_URL ?? env.SUPERUSER_URL,
     passwords: passwords as Record<Login, string>,
-    tenantSecret: Buffer.from(env.TENANT_LOGIN_SECRET.replace(/^0x/, ''), 'hex'),
+    loginSecrets: { tenant: env.TENANT_LOGIN_SECRET, custody: env.CUSTODY_LOGIN_SECRET },
     deployment: {
       host: env.KIFF_HOST,
       chainId: env.CHAIN_ID,

@@ -1,6 +1,7 @@
 /** Brings the product database and the signing journal to this version: logins, schemas, the deployment's row, tenants. */
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import type { LoginSecrets } from './login.ts';
 import { migrate, readMigrations } from './migrate.ts';
 import { bootstrapCluster, LOGINS, type Login } from './roles.ts';
 import { migrateTenant } from './tenant.ts';
@@ -24,8 +25,7 @@ export interface Preparation {
   productServer: string;
   journalServer: string;
   passwords: Record<Login, string>;
-  /** At least 32 bytes. */
-  tenantSecret: Uint8Array;
+  loginSecrets: LoginSecrets;
   deployment: Deployment;
 }
 
@@ -43,7 +43,7 @@ const PRODUCT_LOGINS = LOGINS.filter((login) => login !== 'kiff_journal');
  * @throws MigrationError; Error when the product database belongs to another deployment
  */
 export async function prepareDatabases(preparation: Preparation): Promise<Prepared> {
-  const { productServer, journalServer, passwords, tenantSecret, deployment } = preparation;
+  const { productServer, journalServer, passwords, loginSecrets, deployment } = preparation;
   const databases = { product: PRODUCT, journal: JOURNAL };
   if (productServer === journalServer) {
     await connected(productServer, (client) => bootstrapCluster(client, { ...databases, passwords }));
@@ -68,7 +68,7 @@ export async function prepareDatabases(preparation: Preparation): Promise<Prepar
     await recordDeployment(client, deployment);
     const { rows } = await client.query<{ id: string }>('SELECT id FROM kiff.tenants ORDER BY id');
     await client.query('RESET ROLE');
-    for (const { id } of rows) await migrateTenant(client, id, tenantSecret);
+    for (const { id } of rows) await migrateTenant(client, id, loginSecrets);
     return { ran: journal.length + product.length, tenants: rows.length };
   });
 }

@@ -8,11 +8,18 @@ import pg from 'pg';
 /** NOLOGIN owners: every object belongs to one of them, so no runtime login owns a table. */
 const OWNERS = ['kiff_owner', 'kiff_journal_owner'] as const;
 
-/** Logins, one per process and credential. `kiff_migrate` is the deployment job's. */
+/**
+ * What all tenants' logins have in common is granted to these, once: a grant to each login would make the access lists of
+ * shared tables grow with every tenant, and PostgreSQL has room for a few hundred names in one.
+ */
+const TENANT_GROUPS = ['kiff_tenant_logins', 'kiff_custody_logins'] as const;
+
+/** Logins, one per process and credential. `kiff_migrate` is the deployment job's, `kiff_operator` is for people. */
 export const LOGINS = [
   'kiff_migrate',
   'kiff_api',
-  'kiff_webhooks',
+  'kiff_custody',
+  'kiff_operator',
   'kiff_sealing',
   'kiff_signing',
   'kiff_anchoring',
@@ -46,7 +53,7 @@ export async function bootstrapCluster(
   client: Client,
   options: { product: string; journal: string; passwords: Record<Login, string> },
 ): Promise<void> {
-  for (const owner of OWNERS) await ensureRole(client, owner, 'NOLOGIN');
+  for (const role of [...OWNERS, ...TENANT_GROUPS]) await ensureRole(client, role, 'NOLOGIN');
   for (const login of LOGINS) {
     const createRole = login === 'kiff_migrate' ? 'CREATEROLE' : 'NOCREATEROLE';
     await ensureRole(
@@ -58,20 +65,12 @@ export async function bootstrapCluster(
     for (const setting of RUNTIME_SETTINGS) await client.query(`ALTER ROLE ${escapeIdentifier(login)} ${setting}`);
   }
   await client.query('GRANT kiff_owner, kiff_journal_owner TO kiff_migrate WITH INHERIT FALSE, SET TRUE');
+  // It makes tenants' logins members; what the groups may, it may not.
+  await client.query(`GRANT ${TENANT_GROUPS.join(', ')} TO kiff_migrate WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`);
 
-  await ensureDatabase(client, options.product, 'kiff_owner', [
-    'kiff_migrate',
-    'kiff_api',
-    'kiff_webhooks',
-    'kiff_sealing',
-    'kiff_signing',
-    'kiff_anchoring',
-  ]);
+  const product = LOGINS.filter((login) => login !== 'kiff_journal');
+  await ensureDatabase(client, options.product, 'kiff_owner', [...product, ...TENANT_GROUPS]);
   await ensureDatabase(client, options.journal, 'kiff_journal_owner', ['kiff_migrate', 'kiff_journal']);
-  // The migration job lets tenant logins connect, one by one.
-  await client.query(
-    `GRANT CONNECT ON DATABASE ${escapeIdentifier(options.product)} TO kiff_migrate WITH GRANT OPTION`,
-  );
 }
 
 async function ensureRole(client: Client, role: string, attributes: string): Promise<void> {

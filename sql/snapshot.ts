@@ -4,7 +4,7 @@
  * Long because it is a list: one query for each kind of line.
  */
 import type { Client } from 'pg';
-import { tenantSchema } from './login.ts';
+import { custodyRole, tenantSchema } from './login.ts';
 
 /**
  * The database at hand with its schemas, except the tenants'. Its own name is not part of the text. Like the other two, it
@@ -13,7 +13,7 @@ import { tenantSchema } from './login.ts';
 export async function snapshotDatabase(client: Client): Promise<string> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT nspname::text AS name FROM pg_namespace
-      WHERE nspname !~ '^(pg_|kiff_t_)' AND nspname <> 'information_schema' ORDER BY nspname`,
+      WHERE nspname !~ '^(pg_|kiff_[tc]_)' AND nspname <> 'information_schema' ORDER BY nspname`,
   );
   let text = await sections(client, DATABASE);
   for (const { name } of rows) text += await snapshotSchema(client, name, '');
@@ -22,17 +22,18 @@ export async function snapshotDatabase(client: Client): Promise<string> {
 
 /** All roles of the cluster but the superuser that made it, PostgreSQL's own, and the tenants' logins. */
 export async function snapshotRoles(client: Client): Promise<string> {
-  return sections(client, ROLES, '^(?!pg_|kiff_t_)');
+  return sections(client, ROLES, '^(?!pg_|kiff_[tc]_)');
 }
 
 /**
- * A tenant's login and schema, with `{{tenant}}` for its id, as in the migrations.
+ * A tenant's logins and schema, with `{{tenant}}` for its id, as in the migrations.
  * @param tenantId one that is part of no other name
  */
 export async function snapshotTenant(client: Client, tenantId: string): Promise<string> {
   const schema = tenantSchema(tenantId);
-  const login = await sections(client, ROLES, `^${schema}$`, schema);
-  return `${login}${await snapshotSchema(client, schema, tenantId)}`.replaceAll(tenantId, '{{tenant}}');
+  let text = '';
+  for (const login of [custodyRole(tenantId), schema]) text += await sections(client, ROLES, `^${login}$`, login);
+  return `${text}${await snapshotSchema(client, schema, tenantId)}`.replaceAll(tenantId, '{{tenant}}');
 }
 
 async function snapshotSchema(client: Client, schema: string, tenantId: string): Promise<string> {
@@ -68,7 +69,7 @@ const grants = (acl: string, owner: string): string => `
                                   ORDER BY privilege_type COLLATE "C") AS what,
            ' to ' || CASE grantee WHEN 0 THEN 'PUBLIC' ELSE pg_get_userbyid(grantee) END AS whom
       FROM aclexplode(${acl})
-     WHERE grantee <> ${owner} AND ($1 ~ '^kiff_t_' OR pg_get_userbyid(grantee) !~ '^kiff_t_') GROUP BY grantee) g`;
+     WHERE grantee <> ${owner} AND ($1 ~ '^kiff_[tc]_' OR pg_get_userbyid(grantee) !~ '^kiff_[tc]_') GROUP BY grantee) g`;
 
 const DATABASE = [
   `SELECT 'database', 0, 'owner ' || pg_get_userbyid(datdba) FROM pg_database WHERE datname = current_database()`,
@@ -102,7 +103,8 @@ const ROLES = [
           concat_ws(', ', 'member of ' || r.rolname, CASE WHEN admin_option THEN 'admin' END,
                     CASE WHEN inherit_option THEN 'inherit' END, CASE WHEN set_option THEN 'set role' END)
      FROM pg_auth_members JOIN pg_roles r ON r.oid = roleid JOIN pg_roles m ON m.oid = member
-    WHERE r.rolname ~ $1 OR m.rolname ~ $1 AND r.rolname !~ '^kiff_t_'`,
+    WHERE r.rolname ~ $1 AND (m.rolname !~ '^kiff_[tc]_' OR m.rolname ~ $1)
+       OR m.rolname ~ $1 AND r.rolname !~ '^kiff_[tc]_'`,
   `SELECT 'role ' || rolname, 0, 'grant ' || privilege_type || CASE WHEN is_grantable THEN ' with grant option' ELSE '' END
           || ' on ' || o.type || CASE o.type WHEN 'database' THEN '' ELSE ' ' || o.identity END
      FROM pg_roles r JOIN pg_shdepend d ON refclassid = 'pg_authid'::regclass AND refobjid = r.oid AND deptype = 'a'

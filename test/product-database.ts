@@ -8,7 +8,7 @@ import pg from 'pg';
 import { createApiKey } from '../api/ingest/api-key.ts';
 import { fromHex, toHex, type Hex } from '../protocol/hex.ts';
 import { logId } from '../protocol/logid.ts';
-import { tenantPassword, tenantSchema } from '../sql/login.ts';
+import { custodyLogin, custodyRole, tenantLogin, tenantSchema, type DatabaseLogin } from '../sql/login.ts';
 import { migrate, readMigrations } from '../sql/migrate.ts';
 import { bootstrapCluster, LOGINS, type Login } from '../sql/roles.ts';
 import { migrateTenant } from '../sql/tenant.ts';
@@ -20,6 +20,8 @@ export interface TestTenant {
   role: string;
   /** The product database with the tenant's own login. */
   url: string;
+  /** The same with the login that the custody API uses for it. */
+  custodyUrl: string;
   origin: string;
   genesisSigner: Hex;
   logId: Hex;
@@ -46,7 +48,7 @@ export interface ProductDatabase {
   /** The product database and the journal, as superuser. */
   superuserUrl: string;
   journalSuperuserUrl: string;
-  tenantLoginSecret: Buffer;
+  loginSecrets: { tenant: Buffer; custody: Buffer };
   host: string;
   periodSeconds: number;
   chainId: number;
@@ -57,8 +59,6 @@ export interface ProductDatabase {
     tenant: TestTenant,
     options?: { scopes?: string[]; expiresAt?: Date },
   ): Promise<{ id: string; key: string }>;
-  /** Makes a tenant an organisation's. @returns the organisation's id */
-  createOrganisation(tenant: TestTenant): Promise<string>;
   /** Runs one statement as superuser in the product database; bigints come as numbers. */
   sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** A connection with a login, closed by `drop`; bigints come as numbers. */
@@ -89,7 +89,7 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
   const { periodSeconds = 3600, chainId = 31_337, contract = toHex(randomBytes(20)), host = 'kiff.test' } = options;
   const suffix = randomBytes(6).toString('hex');
   const names = { product: `kiff_test_${suffix}`, journal: `kiff_test_${suffix}_journal` };
-  const tenantLoginSecret = randomBytes(32);
+  const loginSecrets = { tenant: randomBytes(32), custody: randomBytes(32) };
   const connections: pg.Client[] = [];
 
   await alone(clusterUrl, (client) => bootstrapCluster(client, { ...names, passwords: PASSWORDS }));
@@ -139,16 +139,19 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
     return { id, key };
   };
 
+  const urlOf = ({ user, password }: DatabaseLogin) => withLogin(clusterUrl, names.product, user, password);
+
   // One after the other: they share the migration job's connection.
   let queue: Promise<unknown> = Promise.resolve();
   const createTenant = async (tenantOptions: TenantOptions = {}): Promise<TestTenant> => {
     const { id = randomTenantId(), genesisSigner = toHex(randomBytes(20)), activate = true } = tenantOptions;
-    await migrateTenant(migration, id, tenantLoginSecret);
+    await migrateTenant(migration, id, loginSecrets);
     const origin = `${host}/t/${id}`;
     const tenant: TestTenant = {
       id,
       role: tenantSchema(id),
-      url: withLogin(clusterUrl, names.product, tenantSchema(id), tenantPassword(tenantLoginSecret, id, 1)),
+      url: urlOf(tenantLogin(loginSecrets.tenant, id, 1)),
+      custodyUrl: urlOf(custodyLogin(loginSecrets.custody, id, 1)),
       origin,
       genesisSigner,
       logId: logId(genesisSigner, origin),
@@ -175,7 +178,7 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
     urls,
     superuserUrl,
     journalSuperuserUrl: withDatabase(clusterUrl, names.journal),
-    tenantLoginSecret,
+    loginSecrets,
     host,
     periodSeconds,
     chainId,
@@ -186,15 +189,11 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
       return created;
     },
     createKey,
-    async createOrganisation(tenant) {
-      const id = `org_${tenant.id}`;
-      await sql('INSERT INTO kiff.organisations (id, tenant) VALUES ($1, $2)', [id, tenant.id]);
-      return id;
-    },
     sql,
     connect,
     async drop() {
-      const roles = (await sql<{ id: string }>('SELECT id FROM kiff.tenants')).map(({ id }) => tenantSchema(id));
+      const tenants = await sql<{ id: string }>('SELECT id FROM kiff.tenants');
+      const roles = tenants.flatMap(({ id }) => [tenantSchema(id), custodyRole(id)]);
       await Promise.all(connections.map((client) => client.end()));
       await alone(clusterUrl, async (client) => {
         for (const name of [names.product, names.journal]) {

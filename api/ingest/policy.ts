@@ -10,9 +10,9 @@ import type { Policy } from '../../protocol/policy.ts';
 import { onlyMethods } from '../http/answer.ts';
 import { Problem, unavailable } from '../http/problems.ts';
 import type { Authenticate } from './authenticate.ts';
-import { isUnavailable } from './database.ts';
+import { isUnavailable } from '../http/database.ts';
 import type { LogIdentities } from './log-identity.ts';
-import type { TenantPools } from './tenant-pools.ts';
+import type { TenantPools } from '../http/tenant-pools.ts';
 
 /** Strangers may ask; the database is asked this often at most. */
 const CACHE_MILLISECONDS = 10_000;
@@ -50,7 +50,7 @@ export function policyRoutes(dependencies: PolicyDependencies): Router {
 
   async function logsOf(authorization: string | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
     if (authorization === undefined) return [];
-    const caller = await authenticate(authorization, 'read-policy');
+    const caller = await authenticate(authorization);
     const { origin, genesisSigner } = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
     return [{ origin, genesisSigner, checkpointKeys, promiseKeys }];
   }

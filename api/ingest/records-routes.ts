@@ -2,11 +2,10 @@
 import { Router, type RequestHandler, type Response } from 'express';
 import type { Registry } from '../../protocol/eip712.ts';
 import { parseEntry } from '../../protocol/entry.ts';
-import type { KeyCaller } from '../access/caller.ts';
 import { onlyMethods } from '../http/answer.ts';
 import { Problem } from '../http/problems.ts';
 import { judgeBody, receiveBody } from '../http/request-body.ts';
-import type { Authenticate } from './authenticate.ts';
+import type { Authenticate, Caller } from './authenticate.ts';
 import type { Ingest } from './ingest.ts';
 import type { LogIdentities } from './log-identity.ts';
 import { answerLines, storeLines } from './post-lines.ts';
@@ -15,7 +14,7 @@ import { readPiece, RecordBytes } from './record-bytes.ts';
 import { buildReceipt } from './receipt.ts';
 import { coveringSeal, leafLevel } from './seals.ts';
 import { findRecord, recordBytes, sealTerms } from './stored-record.ts';
-import type { TenantPools } from './tenant-pools.ts';
+import type { TenantPools } from '../http/tenant-pools.ts';
 
 export interface RecordsDependencies {
   authenticate: Authenticate;
@@ -47,7 +46,7 @@ export function recordsRoutes({
   router
     .route('/v1/records')
     .post(admit, async (request, response) => {
-      const caller = response.locals['caller'] as KeyCaller;
+      const caller = response.locals['caller'] as Caller;
       const { kind, encoding } = judgeBody(request);
       const chunks = receiveBody(request, encoding);
       if (kind === 'json') await postOne(caller, chunks, response);
@@ -55,7 +54,7 @@ export function recordsRoutes({
     })
     .all(onlyMethods('POST'));
 
-  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response): Promise<void> {
+  async function postOne(caller: Caller, chunks: AsyncIterable<Uint8Array>, response: Response): Promise<void> {
     const record = new RecordBytes();
     for await (const chunk of chunks) record.add(chunk);
     const [answer] = await ingest(caller, [readPiece(record.take(), now())]);

@@ -5,7 +5,7 @@ import { Problem } from '../http/problems.ts';
 import type { Authenticate } from './authenticate.ts';
 import type { LogIdentities } from './log-identity.ts';
 import { findSeal, listSeals, sealView } from './seals.ts';
-import type { TenantPools } from './tenant-pools.ts';
+import type { TenantPools } from '../http/tenant-pools.ts';
 
 const DEFAULT_PAGE = 100;
 const MAX_PAGE = 1_000;

@@ -6,7 +6,6 @@ import { startProcess } from '../../dev/process.ts';
 import { packageRoot } from '../../dev/root.ts';
 import type { ProductDatabase, TestTenant } from '../product-database.ts';
 import { recordText } from './ingest-api.ts';
-import { JWT_KEY, PARTY } from './session-tokens.ts';
 
 export interface ApiProcess {
   url: string;
@@ -36,13 +35,11 @@ export async function startApiProcess(db: ProductDatabase): Promise<ApiProcess> 
     entry: join(packageRoot, 'dist/api/ingest/main.js'),
     env: {
       DATABASE_URL: db.urls.kiff_api,
-      TENANT_LOGIN_SECRET: db.tenantLoginSecret.toString('hex'),
+      TENANT_LOGIN_SECRET: db.loginSecrets.tenant.toString('hex'),
       PROMISE_KEY: '11'.repeat(32),
       API_PORT: '0',
       CHAIN_ID: String(db.chainId),
       CONTRACT: db.contract,
-      CLERK_JWT_KEY: JWT_KEY,
-      CLERK_AUTHORIZED_PARTIES: PARTY,
     },
     logFile,
     ready: /listening on http\S+\n/,

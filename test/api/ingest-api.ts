@@ -4,12 +4,12 @@ import { Writable } from 'node:stream';
 import pino from 'pino';
 import { createApp } from '../../api/ingest/app.ts';
 import type { BatchLimits } from '../../api/ingest/batcher.ts';
-import { createPool } from '../../api/ingest/database.ts';
+import { createPool } from '../../api/http/database.ts';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
 import { startServer, type Timeouts } from '../../api/http/server.ts';
-import { createTenantPools } from '../../api/ingest/tenant-pools.ts';
+import { createTenantPools } from '../../api/http/tenant-pools.ts';
+import { tenantLogin } from '../../sql/login.ts';
 import type { ProductDatabase } from '../product-database.ts';
-import { verifySession } from './session-tokens.ts';
 
 export interface Answer {
   status: number;
@@ -29,8 +29,6 @@ export interface IngestApi {
   logged(): string;
   /** Lookups of API keys that reached the database. */
   keyLookups(): number;
-  /** Questions of any kind that reached the directory. */
-  directoryLookups(): number;
   get(path: string, apiKey?: string): Promise<Answer>;
   post(apiKey: string | undefined, body: Body, headers?: Record<string, string>): Promise<Answer>;
   postLines(apiKey: string, body: Body): Promise<Answer>;
@@ -50,21 +48,22 @@ export interface IngestApiOptions {
 export async function startIngestApi(db: ProductDatabase, options: IngestApiOptions = {}): Promise<IngestApi> {
   const databaseUrl = options.databaseUrl ?? db.urls.kiff_api;
   const directory = createPool({ url: databaseUrl, max: 2, name: 'test-ingest' });
-  const pools = createTenantPools({ databaseUrl, tenantLoginSecret: db.tenantLoginSecret });
+  const pools = createTenantPools({
+    databaseUrl,
+    login: (tenant, version) => tenantLogin(db.loginSecrets.tenant, tenant, version),
+    name: 'test-ingest',
+  });
   const promises = createPromiseSigner(Buffer.alloc(32, 7));
   const lines: string[] = [];
   let keyLookups = 0;
-  let directoryLookups = 0;
   const app = createApp({
     directory: {
       query: ((...args: Parameters<typeof directory.query>) => {
-        directoryLookups++;
         if (args[0].includes('find_api_key')) keyLookups++;
         return directory.query(...args);
       }) as typeof directory.query,
     },
     pools,
-    verifySession,
     promises,
     registry: { chainId: db.chainId, contract: options.contract ?? db.contract },
     log: pino(
@@ -114,7 +113,6 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     promises,
     logged: () => lines.join(''),
     keyLookups: () => keyLookups,
-    directoryLookups: () => directoryLookups,
     get: (path, apiKey) => send(path, { headers: bearer(apiKey) }),
     post,
     postLines: (apiKey, body) => post(apiKey, body, { 'content-type': 'application/x-ndjson' }),

@@ -6,7 +6,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { readEnv } from '../../api/ingest/env.ts';
+import { readIngestEnv } from '../../api/ingest/env.ts';
 import { startServer } from '../../api/http/server.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { recordText, startIngestApi, type IngestApi } from './ingest-api.ts';
@@ -34,7 +34,7 @@ describe('the ingest process', () => {
 
   const environment = (): Record<string, string> => ({
     DATABASE_URL: db.urls.kiff_api,
-    TENANT_LOGIN_SECRET: db.tenantLoginSecret.toString('hex'),
+    TENANT_LOGIN_SECRET: db.loginSecrets.tenant.toString('hex'),
     PROMISE_KEY: '11'.repeat(32),
     API_PORT: '0',
     CHAIN_ID: String(db.chainId),
@@ -171,10 +171,10 @@ describe('the ingest process', () => {
       assert.match(message, new RegExp(`- ${name} `));
     assert.doesNotMatch(message, /secret/);
     assert.throws(
-      () => readEnv({}),
+      () => readIngestEnv({}),
       /DATABASE_URL is missing\n- TENANT_LOGIN_SECRET is missing\n- PROMISE_KEY is missing\n- CHAIN_ID is missing\n- CONTRACT is missing$/,
     );
-    assert.equal(readEnv(environment()).API_HOST, '127.0.0.1');
+    assert.equal(readIngestEnv(environment()).API_HOST, '127.0.0.1');
   });
 
   it('answers 503 while the log’s head is ahead of the clock, and says so to the operator (F46)', async () => {

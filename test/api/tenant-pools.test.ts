@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { createTenantPools, type TenantLogin, type TenantPools } from '../../api/ingest/tenant-pools.ts';
+import { createTenantPools, type TenantLogin, type TenantPools } from '../../api/http/tenant-pools.ts';
+import { tenantLogin } from '../../sql/login.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 
-function login({ id }: TestTenant): TenantLogin {
+function whose({ id }: TestTenant): TenantLogin {
   return { tenant: id, loginVersion: 1 };
 }
 
@@ -10,6 +11,7 @@ describe('tenant pools', () => {
   let db: ProductDatabase;
   let tenants: TestTenant[];
   let pools: TenantPools;
+  const login = (tenant: string, version: number) => tenantLogin(db.loginSecrets.tenant, tenant, version);
 
   before(async function () {
     this.timeout(60_000);
@@ -19,7 +21,8 @@ describe('tenant pools', () => {
   beforeEach(() => {
     pools = createTenantPools({
       databaseUrl: db.urls.kiff_api,
-      tenantLoginSecret: db.tenantLoginSecret,
+      login,
+      name: 'test-pools',
       connectionsPerTenant: 2,
       maxPools: 2,
     });
@@ -28,14 +31,14 @@ describe('tenant pools', () => {
   after(() => db.drop());
 
   const whoAmI = (tenant: TestTenant): Promise<string> =>
-    pools.use(login(tenant), async (pool) => {
+    pools.use(whose(tenant), async (pool) => {
       const { rows } = await pool.query<{ name: string }>('SELECT session_user::text AS name');
       return rows[0]!.name;
     });
 
   it('connect as the tenant itself, with the limits of a runtime login', async () => {
     for (const tenant of tenants) assert.equal(await whoAmI(tenant), tenant.role);
-    const limits = await pools.use(login(tenants[0]!), async (pool) => {
+    const limits = await pools.use(whose(tenants[0]!), async (pool) => {
       const { rows } = await pool.query(
         `SELECT current_setting('search_path') AS path, current_setting('statement_timeout') AS statement,
                 current_setting('transaction_timeout') AS transaction, current_setting('synchronous_commit') AS commit`,
@@ -60,7 +63,7 @@ describe('tenant pools', () => {
   it('in use are never evicted: a third tenant gets a quick 503, and its turn later', async () => {
     let release!: () => void;
     const released = new Promise<void>((resolve) => (release = resolve));
-    const busy = tenants.slice(0, 2).map((tenant) => pools.use(login(tenant), () => released));
+    const busy = tenants.slice(0, 2).map((tenant) => pools.use(whose(tenant), () => released));
     await assert.rejects(whoAmI(tenants[2]!), { slug: 'overloaded', status: 503, retryAfter: 1 });
     assert.equal(await whoAmI(tenants[0]!), tenants[0]!.role);
     release();
@@ -79,15 +82,16 @@ describe('tenant pools', () => {
   it('say unavailable when the database is away', async () => {
     const away = createTenantPools({
       databaseUrl: 'postgres://kiff_api:x@127.0.0.1:1/kiff',
-      tenantLoginSecret: db.tenantLoginSecret,
+      login,
+      name: 'test-pools',
     });
-    const query = away.use(login(tenants[0]!), (pool) => pool.query('SELECT'));
+    const query = away.use(whose(tenants[0]!), (pool) => pool.query('SELECT'));
     await assert.rejects(query, { slug: 'unavailable', status: 503, retryAfter: 1 });
     await away.close();
   });
 
   it('leave errors of statements alone', async () => {
-    const wrong = pools.use(login(tenants[0]!), (pool) => pool.query('SELECT * FROM nowhere'));
+    const wrong = pools.use(whose(tenants[0]!), (pool) => pool.query('SELECT * FROM nowhere'));
     await assert.rejects(wrong, { code: '42P01' });
   });
 });

@@ -8,7 +8,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
-import { readEnv as readIngestEnv } from '../../api/ingest/env.ts';
+import { readCustodyEnv } from '../../api/custody/env.ts';
+import { readIngestEnv } from '../../api/ingest/env.ts';
 import { registryAddress } from '../../contracts/deploy.ts';
 import { readDevnetEnv } from '../../dev/devnet/env.ts';
 import { readEnv as readKmsEnv } from '../../dev/kms/env.ts';
@@ -23,7 +24,7 @@ import { developmentValues, environmentOf, filled, variablesIn, written, type Se
 
 const services = Object.entries(written.services);
 const isSecret = (variable: string): boolean => /(PASSWORD|SECRET|SECRET_ACCESS_KEY|PROMISE_KEY)$/.test(variable);
-const OWN = ['api', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migrate'];
+const OWN = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migrate'];
 const WORKERS = ['sealing', 'signing', 'anchoring', 'keyadmin'];
 
 /** Its own networks; with `network_mode: service:x` it sits in x's. */
@@ -72,6 +73,7 @@ describe('docker-compose.yml', () => {
   describe('gives each process what it needs', () => {
     const readers: Record<string, (env: NodeJS.ProcessEnv) => unknown> = {
       api: readIngestEnv,
+      custody: readCustodyEnv,
       sealing: readSealingEnv,
       signing: readSigningEnv,
       anchoring: readAnchoringEnv,
@@ -82,6 +84,7 @@ describe('docker-compose.yml', () => {
     };
     const required: Record<string, string> = {
       api: 'PROMISE_KEY',
+      custody: 'CUSTODY_ORIGIN',
       sealing: 'KIFF_HOST',
       signing: 'JOURNAL_URL',
       anchoring: 'FROM_BLOCK',
@@ -134,9 +137,8 @@ describe('docker-compose.yml', () => {
         'API_PORT',
         'CHAIN_ID',
         'CONTRACT',
-        'CLERK_JWT_KEY',
-        'CLERK_AUTHORIZED_PARTIES',
       ],
+      custody: ['DATABASE_URL', 'CUSTODY_ORIGIN', 'API_HOST', 'API_PORT'],
       sealing: [...temporal, 'DATABASE_URL', 'KIFF_HOST'],
       signing: [...temporal, ...kms, ...roles, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'JOURNAL_URL', 'KIFF_HOST'],
       anchoring: [...temporal, ...kms, ...chain, 'BASE_RPC_URL', 'DATABASE_URL', 'FROM_BLOCK'],
@@ -151,7 +153,8 @@ describe('docker-compose.yml', () => {
     it('a secret is known to its owners only', () => {
       const owners: Record<string, string[]> = {
         KIFF_API_PASSWORD: ['api', 'migrate'],
-        KIFF_WEBHOOKS_PASSWORD: ['migrate'],
+        KIFF_CUSTODY_PASSWORD: ['custody', 'migrate'],
+        KIFF_OPERATOR_PASSWORD: ['migrate'],
         KIFF_SEALING_PASSWORD: ['migrate', 'sealing'],
         KIFF_SIGNING_PASSWORD: ['migrate', 'signing'],
         KIFF_ANCHORING_PASSWORD: ['anchoring', 'migrate'],
@@ -161,6 +164,7 @@ describe('docker-compose.yml', () => {
         JOURNAL_DB_SUPERUSER_PASSWORD: ['journal-db', 'migrate'],
         TEMPORAL_DB_PASSWORD: ['temporal', 'temporal-db', 'temporal-schema'],
         TENANT_LOGIN_SECRET: ['api', 'migrate'],
+        CUSTODY_LOGIN_SECRET: ['migrate'],
         PROMISE_KEY: ['api'],
         SIGNER_AWS_SECRET_ACCESS_KEY: ['kms', 'signing'],
         RELAYER_AWS_SECRET_ACCESS_KEY: ['anchoring', 'kms'],
@@ -178,6 +182,7 @@ describe('docker-compose.yml', () => {
     it('each has a database login of its own', () => {
       for (const [name, login] of [
         ['api', 'kiff_api'],
+        ['custody', 'kiff_custody'],
         ['sealing', 'kiff_sealing'],
         ['signing', 'kiff_signing'],
         ['anchoring', 'kiff_anchoring'],
@@ -201,14 +206,19 @@ describe('docker-compose.yml', () => {
   });
 
   describe('lets nobody reach what is not theirs', () => {
-    it('the API reaches its database and answers the ingress, and has no way out', () => {
-      assert.deepEqual(reachedBy('api'), ['ingress', 'product-db']);
-      assert.ok(networksOf(written.services['api'] as Service).every((name) => written.networks[name]?.internal));
-    });
+    for (const [api, ingress] of [
+      ['api', 'ingress'],
+      ['custody', 'custody-ingress'],
+    ] as const) {
+      it(`${api} reaches its database and answers its ingress, and has no way out`, () => {
+        assert.deepEqual(reachedBy(api), [ingress, 'product-db']);
+        assert.ok(networksOf(written.services[api] as Service).every((name) => written.networks[name]?.internal));
+      });
+    }
 
     for (const [target, sources] of Object.entries({
       'journal-db': ['migrate', 'signing'],
-      'product-db': ['anchoring', 'api', 'migrate', 'sealing', 'signing'],
+      'product-db': ['anchoring', 'api', 'custody', 'migrate', 'sealing', 'signing'],
       'temporal-db': ['temporal', 'temporal-schema'],
       temporal: [...WORKERS, 'temporal-db', 'temporal-schema', 'temporal-setup', 'temporal-ui'],
       kms: ['anchoring', 'devnet', 'keyadmin', 'kms-port', 'signing'],
@@ -226,6 +236,7 @@ describe('docker-compose.yml', () => {
       const expected = [
         'anchoring',
         'anvil',
+        'custody-ingress',
         'devnet',
         'ingress',
         'keyadmin',
@@ -237,11 +248,11 @@ describe('docker-compose.yml', () => {
       assert.deepEqual(ways.map(([name]) => name).toSorted(), expected);
     });
 
-    it('only the ingress and the Temporal UI are published, on this machine alone unless told otherwise', () => {
+    it('only the two ingresses and the Temporal UI are published, on this machine alone unless told otherwise', () => {
       const published = services.flatMap(([name, { ports }]) =>
         (ports ?? []).map((port) => [name, filled(port, {})] as const),
       );
-      assert.deepEqual(published.map(([name]) => name).toSorted(), ['ingress', 'temporal-ui']);
+      assert.deepEqual(published.map(([name]) => name).toSorted(), ['custody-ingress', 'ingress', 'temporal-ui']);
       for (const [, port] of published) assert.match(port, /^127\.0\.0\.1:/);
     });
   });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import pg from 'pg';
 import { hashApiKey } from '../../api/ingest/api-key.ts';
+import { custodyRole } from '../../sql/login.ts';
 import { LOGINS } from '../../sql/roles.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { accept } from './batch.ts';
@@ -156,8 +157,9 @@ describe('who may do what in the product database', () => {
     }
   });
 
-  it('no runtime login owns anything, is a member of anything, or may go without limits', async () => {
-    const logins = [...LOGINS.filter((login) => login !== 'kiff_migrate'), tenant.role];
+  it('no runtime login owns anything, is a member of more than its tenants’ group, or may go without limits', async () => {
+    const tenantLogins = [tenant.role, custodyRole(tenant.id)];
+    const logins = [...LOGINS.filter((login) => login !== 'kiff_migrate'), ...tenantLogins];
     const roles = await db.sql<{ name: string; settings: string[] }>(
       `SELECT rolname::text AS name, rolconfig AS settings FROM pg_roles
         WHERE rolname = ANY ($1) AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolinherit)`,
@@ -175,8 +177,18 @@ describe('who may do what in the product database', () => {
       ]);
     }
     const owned = await db.sql(`SELECT relname FROM pg_class WHERE pg_get_userbyid(relowner) = ANY ($1)`, [logins]);
-    const member = await db.sql(`SELECT FROM pg_auth_members WHERE pg_get_userbyid(member) = ANY ($1)`, [logins]);
-    assert.deepEqual([owned, member.length], [[], 0]);
+    assert.deepEqual(owned, []);
+    // A group gives what it is granted and can be neither become nor given on.
+    const member = await db.sql(
+      `SELECT pg_get_userbyid(member)::text AS login, pg_get_userbyid(roleid)::text AS of, set_option, admin_option
+         FROM pg_auth_members WHERE pg_get_userbyid(member) = ANY ($1) ORDER BY 1`,
+      [logins],
+    );
+    const plain = { set_option: false, admin_option: false };
+    assert.deepEqual(member, [
+      { login: custodyRole(tenant.id), of: 'kiff_custody_logins', ...plain },
+      { login: tenant.role, of: 'kiff_tenant_logins', ...plain },
+    ]);
   });
 
   it('no function is everybody’s but session_tenant, and every SECURITY DEFINER one pins its search_path', async () => {
@@ -202,17 +214,14 @@ describe('who may do what in the product database', () => {
     await db.sql('DROP FUNCTION kiff.careless()');
   });
 
-  it('one database’s logins do not reach another’s: each is let in by name', async () => {
-    const elsewhere = await createProductDatabase();
-    try {
-      const url = new URL(tenant.url);
-      url.pathname = new URL(elsewhere.superuserUrl).pathname;
-      await assert.rejects(new pg.Client(url.href).connect(), DENIED);
-      const journal = new URL(db.urls.kiff_api);
+  it('the product’s logins do not reach the journal, nor its login the product: each is let in by name', async () => {
+    for (const url of [tenant.url, tenant.custodyUrl, db.urls.kiff_api, db.urls.kiff_operator]) {
+      const journal = new URL(url);
       journal.pathname = new URL(db.journalSuperuserUrl).pathname;
       await assert.rejects(new pg.Client(journal.href).connect(), DENIED);
-    } finally {
-      await elsewhere.drop();
     }
+    const product = new URL(db.urls.kiff_journal);
+    product.pathname = new URL(db.superuserUrl).pathname;
+    await assert.rejects(new pg.Client(product.href).connect(), DENIED);
   });
 });

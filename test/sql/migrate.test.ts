@@ -67,7 +67,7 @@ describe('migrations', () => {
     const same = randomTenantId();
     const ids = [same, same, randomTenantId(), randomTenantId()];
     const jobs = await Promise.all(ids.map(() => db.connect(db.urls.kiff_migrate)));
-    await Promise.all(jobs.map((job, at) => migrateTenant(job, ids[at]!, db.tenantLoginSecret)));
+    await Promise.all(jobs.map((job, at) => migrateTenant(job, ids[at]!, db.loginSecrets)));
     const tenants = await db.sql('SELECT id, schema_version FROM kiff.tenants WHERE id = ANY ($1) ORDER BY id', [ids]);
     const schema_version = readMigrations('tenant').length;
     assert.deepEqual(

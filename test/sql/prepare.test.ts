@@ -57,6 +57,7 @@ describe('the migration job', function () {
       SUPERUSER_URL: product.superuserUrl,
       JOURNAL_SUPERUSER_URL: journal.superuserUrl,
       TENANT_LOGIN_SECRET: SECRET,
+      CUSTODY_LOGIN_SECRET: SECRET,
       KIFF_HOST: 'kiff.test',
       CHAIN_ID: '31337',
       CONTRACT: `0x${'c0'.repeat(20)}`,
@@ -105,7 +106,7 @@ describe('the migration job', function () {
     const client = new pg.Client({ connectionString: product.url(PRODUCT, 'kiff_migrate', password('kiff_migrate')) });
     await client.connect();
     try {
-      await migrateTenant(client, 'acme', Buffer.from(SECRET, 'hex'));
+      await migrateTenant(client, 'acme', { tenant: Buffer.from(SECRET, 'hex'), custody: Buffer.from(SECRET, 'hex') });
     } finally {
       await client.end();
     }

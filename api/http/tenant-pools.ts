@@ -3,14 +3,17 @@
  * whatever this process gets wrong (design section 3, wall 2).
  */
 import type { Pool } from 'pg';
-import { tenantPassword, tenantSchema } from '../../sql/login.ts';
-import { Problem, unavailable } from '../http/problems.ts';
+import type { DatabaseLogin } from '../../sql/login.ts';
 import { createPool, isUnavailable } from './database.ts';
+import { Problem, unavailable } from './problems.ts';
 
 export interface TenantPoolsOptions {
   /** The product database; login and password in it are replaced by the tenant's. */
   databaseUrl: string;
-  tenantLoginSecret: Uint8Array;
+  /** The login of a tenant that this process uses, with its derived password. */
+  login: (tenant: string, version: number) => DatabaseLogin;
+  /** What the server sees as the connections' application. */
+  name: string;
   /** Two batches in flight and some reads. */
   connectionsPerTenant?: number;
   /** Times connectionsPerTenant: what this process may take of the server's connections. */
@@ -29,7 +32,7 @@ export interface TenantPools {
    * @throws Problem overloaded when every pool is in use by another tenant, unavailable when the database is away or busy
    *   (whether a write was committed is unknown then); whatever else `work` throws
    */
-  use<T>(login: TenantLogin, work: (pool: Pool) => Promise<T>): Promise<T>;
+  use<T>(whose: TenantLogin, work: (pool: Pool) => Promise<T>): Promise<T>;
   close(): Promise<void>;
 }
 
@@ -39,7 +42,7 @@ interface Entry {
 }
 
 export function createTenantPools(options: TenantPoolsOptions): TenantPools {
-  const { databaseUrl, tenantLoginSecret, connectionsPerTenant = 4, maxPools = 20 } = options;
+  const { databaseUrl, login, name, connectionsPerTenant = 4, maxPools = 20 } = options;
   // In order of last use. Connections of an idle pool close by themselves; then only this entry is left of it.
   const entries = new Map<string, Entry>();
   const closing = new Set<Promise<void>>();
@@ -62,15 +65,16 @@ export function createTenantPools(options: TenantPoolsOptions): TenantPools {
   function open({ tenant, loginVersion }: TenantLogin): Entry {
     if (entries.size >= maxPools) evictOne();
     const url = new URL(databaseUrl);
-    url.username = tenantSchema(tenant);
-    url.password = tenantPassword(tenantLoginSecret, tenant, loginVersion);
-    return { pool: createPool({ url: url.href, max: connectionsPerTenant, name: 'kiff-ingest' }), users: 0 };
+    const { user, password } = login(tenant, loginVersion);
+    url.username = user;
+    url.password = password;
+    return { pool: createPool({ url: url.href, max: connectionsPerTenant, name }), users: 0 };
   }
 
   return {
-    async use(login, work) {
-      const key = `${login.tenant}:${login.loginVersion}`;
-      const entry = entries.get(key) ?? open(login);
+    async use(whose, work) {
+      const key = `${whose.tenant}:${whose.loginVersion}`;
+      const entry = entries.get(key) ?? open(whose);
       entries.delete(key);
       entries.set(key, entry);
       entry.users++;

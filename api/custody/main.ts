@@ -1,0 +1,19 @@
+/** The custody API's process. SIGTERM and SIGINT drain it. */
+import { createPool } from '../http/database.ts';
+import { createLog } from '../http/log.ts';
+import { serve, start } from '../http/serve.ts';
+import { createApp } from './app.ts';
+import { readCustodyEnv } from './env.ts';
+
+start(async () => {
+  const env = readCustodyEnv();
+  const log = createLog(env.LOG_LEVEL);
+  const directory = createPool({ url: env.DATABASE_URL, max: 4, name: 'kiff-custody' });
+  await serve({
+    log,
+    host: env.API_HOST,
+    port: env.API_PORT,
+    app: (isDraining) => createApp({ directory, origin: env.CUSTODY_ORIGIN, log, isDraining }),
+    close: () => directory.end(),
+  });
+});
