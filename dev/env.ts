@@ -7,7 +7,8 @@ const roleArn = z.string().startsWith('arn:');
 const schema = z
   .object({
     KIFF_STATE_DIR: z.string().min(1).optional(),
-    KIFF_PERIOD_SECONDS: positive.default(60),
+    /** 60 unless given; with CONTRACT it is the contract's, and another one is refused. */
+    KIFF_PERIOD_SECONDS: positive.optional(),
     KIFF_HOST: host.default('kiff.dev'),
     /** A superuser's URL on a PostgreSQL 17 or newer; the databases kiff and kiff_journal are made there. */
     DATABASE_URL: postgresUrl.optional(),

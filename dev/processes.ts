@@ -20,6 +20,7 @@ export interface Surroundings {
   chainId: number;
   contract: Hex;
   fromBlock: number;
+  periodSeconds: number;
   apiPort: number;
   custodyPort: number;
 }
@@ -73,7 +74,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         ...temporal.env,
         DATABASE_URL: database('kiff_sealing'),
         KIFF_HOST: env.KIFF_HOST,
-        SEAL_SPREAD_SECONDS: String(Math.floor(env.KIFF_PERIOD_SECONDS / 60)),
+        SEAL_SPREAD_SECONDS: String(Math.floor(around.periodSeconds / 60)),
       };
     case 'signing':
       return {

@@ -1,13 +1,12 @@
 /** The whole local stack: parts in parallel, then the contract and the databases, then our own processes. */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createTestClient, http, keccak256, parseEther } from 'viem';
-import { privateKeyToAccount } from 'viem/accounts';
+import { createTestClient, http, parseEther } from 'viem';
 import { keyAddress, RELAYER_ALIAS } from '../activities/kms/keys.ts';
-import { readPeriodSeconds } from '../activities/chain/registry.ts';
-import { deployRegistry, type DeployedRegistry } from '../contracts/deploy.ts';
+import type { DeployedRegistry } from '../contracts/deploy.ts';
 import { connectChain } from '../workers/chain.ts';
 import { unlessAborted } from './abort.ts';
+import { contractOn } from './contract.ts';
 import { prepareLocalDatabases } from './databases.ts';
 import type { StackEnv } from './env.ts';
 import { withAdminKms } from './kms-client.ts';
@@ -16,14 +15,9 @@ import { freePort } from './ports.ts';
 import { isApi, PROCESSES, startOwn, type ProcessName, type Surroundings } from './processes.ts';
 import type { RunningProcess } from './process.ts';
 import { loadSecrets } from './secrets.ts';
-import { openState, readJson, writeJson } from './state.ts';
+import { openState } from './state.ts';
 
-/** anvil's first account: a published test key, with money on devnets only. */
-const DEVNET_KEY = '0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80';
 const DEVNET_CHAIN = 31337;
-
-/** The cooling-off of the local contract: as many periods as a day has hours. */
-const COOLING_OFF_PERIODS = 24;
 
 /** Processes of ours can end of a part's end, and sooner than that is seen: this long, the part is named instead. */
 const PART_SEEN_MS = 2_000;
@@ -117,9 +111,10 @@ export async function startStack(
     );
     stopped.throwIfAborted();
 
-    const { fromBlock } = registry;
+    const { fromBlock, periodSeconds } = registry;
     const ports = { apiPort: await freePort(), custodyPort: await freePort() };
-    const around = { state, env, secrets, superuserUrl, temporal, kms, rpcUrl, chainId, contract, fromBlock, ...ports };
+    const onChain = { rpcUrl, chainId, contract, fromBlock, periodSeconds };
+    const around = { state, env, secrets, superuserUrl, temporal, kms, ...onChain, ...ports };
     const start = (name: ProcessName) =>
       bringUp(
         name === 'api' ? 'api/ingest' : `${isApi(name) ? 'api' : 'workers'}/${name}`,
@@ -172,30 +167,6 @@ async function base(
     await running.stop();
     throw error;
   }
-}
-
-async function contractOn(state: string, rpcUrl: string, env: StackEnv): Promise<DeployedRegistry> {
-  const chain = await connectChain(rpcUrl, env.CHAIN_ID);
-  if (env.CONTRACT !== undefined) {
-    const code = await chain.getCode({ address: env.CONTRACT });
-    if (code === undefined) throw new Error(`there is no contract at ${env.CONTRACT}`);
-    const periodSeconds = await readPeriodSeconds(chain, env.CONTRACT);
-    return { address: env.CONTRACT, codeHash: keccak256(code), fromBlock: env.FROM_BLOCK, periodSeconds };
-  }
-  const periodSeconds = env.KIFF_PERIOD_SECONDS;
-  const deployed = await deployRegistry({
-    rpcUrl,
-    chainId: env.CHAIN_ID,
-    account: privateKeyToAccount(env.DEPLOYER_PRIVATE_KEY ?? DEVNET_KEY),
-    periodSeconds,
-    coolingOffSeconds: COOLING_OFF_PERIODS * periodSeconds,
-  });
-  // A devnet forgets old states, and with them the block of its deployment: it is kept from the first time.
-  const file = join(state, 'contract.json');
-  const known = readJson(file) as DeployedRegistry | undefined;
-  if (known?.address === deployed.address && known.codeHash === deployed.codeHash) return known;
-  writeJson(file, deployed);
-  return deployed;
 }
 
 /** On a devnet the relayer is given money; on a real chain it must have some. */

@@ -40,8 +40,9 @@ async function main(): Promise<void> {
 }
 
 async function run(state: string, env: StackEnv, began: number, once: boolean): Promise<void> {
-  say(`KIFF Cloud, local stack. A period is ${env.KIFF_PERIOD_SECONDS} s here (3600 s in production). State: ${state}`);
+  say(`KIFF Cloud, local stack. State: ${state}`);
   const stack = await startStack(state, env, stopped);
+  say(`A period is ${stack.registry.periodSeconds} s here (3600 s in production).`);
   try {
     const partEnded = partEnds(stack, state);
     await Promise.race([partEnded, unlessAborted(stopped, firstReceipt(stack, state, began))]);

@@ -1,14 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { keccak256, type Hex } from 'viem';
 import { deployRegistry, registryAddress, type DeployOptions } from '../../contracts/deploy.ts';
 import { readDeployEnv } from '../../contracts/env.ts';
-import { registryAbi } from '../../contracts/registry.ts';
+import { registryAbi, registryBytecode } from '../../contracts/registry.ts';
 import { packageRoot } from '../../contracts/root.ts';
+import { startAnvil } from '../../dev/anvil.ts';
 import { key, startDevnet, type Devnet } from './devnet.ts';
 
 const privateKey: Hex = '0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80';
@@ -53,6 +55,25 @@ describe('deployment of SealRegistry', () => {
       ['KIFF Seal', '1', BigInt(net.chainId), address],
     );
   });
+
+  for (const [name, chainId] of [
+    ['Base Sepolia', 84_532],
+    ['Base', 8_453],
+  ] as const) {
+    it(`puts it at the same address on ${name}'s chain id, with a code hash of its own`, async () => {
+      const folder = mkdtempSync(path.join(tmpdir(), 'registry-chain-'));
+      const node = await startAnvil({ chainId, logFile: path.join(folder, 'anvil.log') });
+      try {
+        const there = await deployRegistry({ ...options, ...node });
+        const here = await deployRegistry(options);
+        assert.equal(there.address, here.address);
+        assert.notEqual(there.codeHash, here.codeHash);
+      } finally {
+        await node.stop();
+        rmSync(folder, { recursive: true });
+      }
+    });
+  }
 
   it('finds what it deployed before, whoever asks, and sends nothing', async () => {
     const first = await deployRegistry({ ...options, periodSeconds: 61 });
@@ -117,10 +138,14 @@ describe('deployment of SealRegistry', () => {
       assert.equal(policy['contract'], contract);
       assert.match(stderr, /compiler: v0\.8\.37\+commit\.[0-9a-f]{8}\n/);
       assert.match(stderr, /constructor arguments: 0x0{61}258(0{60})1c20$/m);
-      const input = JSON.parse(readFileSync(path.join(folder, 'SealRegistry.standard-input.json'), 'utf8')) as {
-        sources: Record<string, unknown>;
+      // What an explorer does with it: compile it by itself and compare with what was created.
+      const input = readFileSync(path.join(folder, 'SealRegistry.standard-input.json'), 'utf8');
+      const solc = createRequire(import.meta.url)('solc') as { compile(input: string): string };
+      const { contracts } = JSON.parse(solc.compile(input)) as {
+        contracts: Record<string, Record<string, { evm: { bytecode: { object: string } } }>>;
       };
-      assert.ok('contracts/SealRegistry.sol' in input.sources);
+      const compiled = contracts['contracts/SealRegistry.sol']?.['SealRegistry']?.evm.bytecode.object;
+      assert.equal(`0x${compiled}`, registryBytecode());
     } finally {
       rmSync(folder, { recursive: true });
     }

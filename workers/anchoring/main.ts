@@ -4,11 +4,13 @@ import { Client, WorkflowNotFoundError } from '@temporalio/client';
 import { createAnchoringActivities } from '../../activities/anchoring/create.ts';
 import { publishRegistry } from '../../activities/anchoring/publish.ts';
 import { createRelayer } from '../../activities/anchoring/relayer.ts';
+import { readPeriodSeconds } from '../../activities/chain/registry.ts';
 import { createPool } from '../../activities/database.ts';
 import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
 import type { anchorWallet } from '../../workflows/anchorWallet.ts';
 import { ANCHORING_QUEUE, SEALING_QUEUE, sealId, walletId } from '../../workflows/ids.ts';
 import { connectChain } from '../chain.ts';
+import { requireDeployment } from '../deployment.ts';
 import { createKms } from '../kms.ts';
 import { createAlert, createLog } from '../log.ts';
 import { connect, namespaceOf, runWorker, start } from '../run.ts';
@@ -20,9 +22,11 @@ start(log, async () => {
   const env = readAnchoringEnv();
   log.level = env.LOG_LEVEL;
   const chain = await connectChain(env.BASE_RPC_URL, env.CHAIN_ID);
+  const periodSeconds = await readPeriodSeconds(chain, env.CONTRACT);
+  await requireDeployment(env.DATABASE_URL, { chainId: env.CHAIN_ID, contract: env.CONTRACT, periodSeconds });
+  const pool = createPool(env.DATABASE_URL, 10);
   const kms = createKms();
   const relayer = createRelayer(kms, await keyAddress(kms, RELAYER_ALIAS));
-  const pool = createPool(env.DATABASE_URL, 10);
   const connection = await connect(env.temporal);
   const client = new Client({ connection, namespace: namespaceOf(env.temporal) });
 

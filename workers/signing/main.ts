@@ -7,6 +7,7 @@ import { createSigningActivities } from '../../activities/signing/create.ts';
 import { publishCheckpointKey } from '../../activities/signing/publish.ts';
 import { SIGNING_QUEUE } from '../../workflows/ids.ts';
 import { connectAgreedChain } from '../chain.ts';
+import { requireDeployment } from '../deployment.ts';
 import { createKms } from '../kms.ts';
 import { createAlert, createLog } from '../log.ts';
 import { rolesOf } from '../read-env.ts';
@@ -21,6 +22,8 @@ start(log, async () => {
   const alert = createAlert(log);
   const chain = await connectAgreedChain(env.BASE_RPC_URLS, env.CHAIN_ID, alert);
   const periodSeconds = await chain.read((endpoint) => readPeriodSeconds(endpoint, env.CONTRACT));
+  const registry = { chainId: env.CHAIN_ID, contract: env.CONTRACT };
+  await requireDeployment(env.DATABASE_URL, { ...registry, periodSeconds });
   const pool = createPool(env.DATABASE_URL, 10);
   const journalPool = createPool(env.JOURNAL_URL, 10);
   const kms = createKms();
@@ -33,7 +36,7 @@ start(log, async () => {
       journal: createJournal(journalPool),
       kms,
       chain,
-      registry: { chainId: env.CHAIN_ID, contract: env.CONTRACT },
+      registry,
       host: env.KIFF_HOST,
       periodSeconds,
       roles: rolesOf(env),
