@@ -97,4 +97,11 @@ export function failureType(error: unknown): FailureType | undefined {
 
 /** What must wake a person. The name is stable: alert rules match on it. */
 export type Alert = (name: FailureType | AlertName, fields: Readonly<Record<string, string | number>>) => void;
-type AlertName = 'seal-refused' | 'reorg' | 'nonce-reopened' | 'transaction-reverted' | 'fee-ceiling';
+type AlertName =
+  | 'seal-refused'
+  | 'refused-after-simulation'
+  | 'reorg'
+  | 'anchor-unproved'
+  | 'transaction-reverted'
+  | 'fee-ceiling'
+  | 'relayer-low';

@@ -91,7 +91,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
       return {
         ...temporal.env,
         ...chain,
-        BASE_RPC_URL: around.rpcUrl,
+        BASE_RPC_URLS: around.rpcUrl,
         ...aws(around.kms, 'relayer'),
         DATABASE_URL: database('kiff_anchoring'),
         FROM_BLOCK: String(around.fromBlock),

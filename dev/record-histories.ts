@@ -1,6 +1,6 @@
 /**
- * Records workflow histories for the replay tests: `node dist/dev/record-histories.js [STATE]` while the local stack runs.
- * One history of each kind goes to test/histories/. Record again when a workflow gets a step; keep the old ones as
+ * Records workflow histories for the replay tests: `node dist/dev/record-histories.js [STATE [NAME …]]` while the local stack runs.
+ * One history of each kind (or of the named ones) goes to test/histories/. Record again when a workflow gets a step; keep the old ones as
  * long as workflows of that shape may still run somewhere.
  */
 import { writeFileSync } from 'node:fs';
@@ -20,12 +20,14 @@ const RECORDED = {
   'tenant-onboarding': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Completed'`,
 } as const;
 
-const state = stateDirectory(process.argv[2]);
+const [, , directory, ...names] = process.argv;
+const state = stateDirectory(directory);
 const dev = readJson(join(state, 'dev.json')) as { temporalAddress: string; temporalNamespace: string };
 const connection = await Connection.connect({ address: dev.temporalAddress });
 const client = new Client({ connection, namespace: dev.temporalNamespace });
 try {
   for (const [name, query] of Object.entries(RECORDED)) {
+    if (names.length > 0 && !names.includes(name)) continue;
     const found = await client.workflow.list({ query })[Symbol.asyncIterator]().next();
     if (found.done === true) throw new Error(`no workflow matches ${query}`);
     const { workflowId, runId } = found.value;

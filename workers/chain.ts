@@ -1,5 +1,5 @@
 /** A process's view of Base: one endpoint, or several that are read as one. */
-import { createPublicClient, defineChain, http, type PublicClient } from 'viem';
+import { createPublicClient, defineChain, fallback, http, type PublicClient } from 'viem';
 import { createAgreedChain, type AgreedChain } from '../activities/chain/endpoints.ts';
 import { quorumOf } from '../activities/chain/quorum.ts';
 import type { Alert } from '../activities/failures.ts';
@@ -19,6 +19,26 @@ export async function connectChain(url: string, chainId: number): Promise<Public
  * @throws Error when one serves another chain than configured, or fewer than a quorum answer
  */
 export async function connectAgreedChain(urls: readonly string[], chainId: number, alert: Alert): Promise<AgreedChain> {
+  return createAgreedChain(await connectEndpoints(urls, chainId), alert);
+}
+
+/** Several endpoints of one chain, as the wallet uses them. */
+export interface Endpoints {
+  /** One node's view, the first one's; the next one's while that is away. */
+  tip: PublicClient;
+  each: readonly PublicClient[];
+  agreed: AgreedChain;
+}
+
+/** Throws as connectAgreedChain does. */
+export async function connectAllEndpoints(urls: readonly string[], chainId: number, alert: Alert): Promise<Endpoints> {
+  const each = await connectEndpoints(urls, chainId);
+  const transport = fallback(urls.map((url) => transportTo(url, ENDPOINT_TIMEOUT_MS)));
+  const tip = createPublicClient({ chain: chainOf(chainId), transport });
+  return { tip, each, agreed: createAgreedChain(each, alert) };
+}
+
+async function connectEndpoints(urls: readonly string[], chainId: number): Promise<PublicClient[]> {
   const endpoints = urls.map((url) => chainClient(url, chainId, ENDPOINT_TIMEOUT_MS));
   const served = await Promise.allSettled(endpoints.map((endpoint) => endpoint.getChainId()));
   const answers = served.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
@@ -27,17 +47,22 @@ export async function connectAgreedChain(urls: readonly string[], chainId: numbe
   if (answers.length < quorum) {
     throw new Error(`${answers.length} of ${urls.length} RPC endpoints answer; ${quorum} are needed`);
   }
-  return createAgreedChain(endpoints, alert);
+  return endpoints;
 }
 
 function chainClient(url: string, chainId: number, timeout: number): PublicClient {
-  const chain = defineChain({
+  return createPublicClient({ chain: chainOf(chainId), transport: transportTo(url, timeout) });
+}
+
+const transportTo = (url: string, timeout: number) => http(url, { timeout, retryCount: 1, batch: true });
+
+function chainOf(chainId: number) {
+  return defineChain({
     id: chainId,
     name: `chain ${chainId}`,
     nativeCurrency: { name: 'Ether', symbol: 'ETH', decimals: 18 },
-    rpcUrls: { default: { http: [url] } },
+    rpcUrls: { default: { http: [] } },
   });
-  return createPublicClient({ chain, transport: http(url, { timeout, retryCount: 1, batch: true }) });
 }
 
 function requireChain(served: number, chainId: number): void {

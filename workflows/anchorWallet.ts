@@ -5,6 +5,7 @@
  * carries nothing. A lease in the database keeps a second run (a reset, another cluster) from signing.
  */
 import {
+  ActivityFailure,
   allHandlersFinished,
   condition,
   continueAsNew,
@@ -12,10 +13,10 @@ import {
   proxyActivities,
   setCurrentDetails,
   setHandler,
-  sleep,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { AnchoringActivities } from '../activities/anchoring/create.ts';
+import { ApplicationFailure } from '@temporalio/common';
+import type { Advance, AnchoringActivities, Next } from '../activities/anchoring/create.ts';
 import { ANCHORING_QUEUE } from './ids.ts';
 
 export interface AnchorWalletInput {
@@ -31,21 +32,23 @@ const nudge = defineSignal('nudge');
 /** Rounds before a run hands over to the next, to keep its history short. */
 const ROUNDS = 500;
 
+/** A wallet that has stopped looks again so often, for the case that a node was wrong about the nonce. */
+const STOPPED_SECONDS = 60 * 60;
+
 const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
 
-/** Signs at most once per nonce: what was signed before is found in the database and used again. */
+/** Signs at most once per nonce and fee: what was signed before is found in the database and used again. */
 const { nextTransaction, advanceTransaction } = proxyActivities<AnchoringActivities>({
   taskQueue: ANCHORING_QUEUE,
   startToCloseTimeout: '60s',
   retry,
 });
 
-/** Writes that come out the same however often they run. */
-const { confirmSeals, releaseWallet } = proxyActivities<AnchoringActivities>({
+/** Reads, and writes that come out the same however often they run. */
+const { confirmSeals, watchRelayer, releaseWallet } = proxyActivities<AnchoringActivities>({
   taskQueue: ANCHORING_QUEUE,
   startToCloseTimeout: '60s',
   retry,
-  summary: 'Give the wallet up to the next run',
 });
 
 export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
@@ -53,52 +56,74 @@ export async function anchorWallet(input: AnchorWalletInput): Promise<never> {
   setHandler(nudge, () => {
     told.nudged = true;
   });
+  let stoppedUntil = 0;
+  let hoursLeft: number | null = null;
 
   for (let round = 0; round < ROUNDS && !workflowInfo().continueAsNewSuggested; round++) {
     told.nudged = false;
-    const { inFlight, early } = await nextTransaction.executeWithOptions(
-      { summary: 'Claim a batch and open a nonce' },
-      [],
-    );
-    if (inFlight !== null) {
-      const what = inFlight.kind === 'anchor' ? 'anchoring seals' : 'registering a log';
-      setCurrentDetails(`Nonce **${inFlight.nonce}** is in flight, ${what}; waiting for its block.`);
-      const reverted = await untilMined(inFlight.nonce, input.pollSeconds);
-      // What a simulation let pass and the chain did not: not again at once.
-      if (reverted)
-        await sleep(input.idleSeconds * 1000, { summary: 'The transaction reverted; wait before the next' });
-    }
+    const sent = Date.now() < stoppedUntil ? 'stopped' : await send();
+    if (sent === 'stopped' && Date.now() >= stoppedUntil) stoppedUntil = Date.now() + STOPPED_SECONDS * 1000;
+
+    // Whatever holds a transaction up, what is in a block is followed.
     const { waiting } = await confirmSeals.executeWithOptions({ summary: 'Follow anchored seals to final' }, []);
-    if (inFlight !== null) continue;
-    setCurrentDetails(describe(waiting, early));
-    const underWay = waiting > 0 || early > 0;
-    await condition(() => told.nudged, (underWay ? input.pollSeconds : input.idleSeconds) * 1000, {
-      summary: underWay ? 'Look again soon' : 'Nothing to do: wait for a nudge',
+    const underWay = sent !== 'stopped' && (sent.inFlight !== null || sent.early > 0);
+    if (!underWay || sent.advance?.mined === true) {
+      ({ hoursLeft } = await watchRelayer.executeWithOptions({ summary: "Look at the relayer's money" }, []));
+    }
+    setCurrentDetails(`${describe(sent, waiting)}${money(hoursLeft)}`);
+
+    if (sent !== 'stopped' && sent.advance?.mined === true && !sent.advance.reverted) continue;
+    // What a simulation let pass and the chain did not is not sent again at once.
+    const reverted = sent !== 'stopped' && sent.advance?.reverted === true;
+    const soon = (underWay || waiting > 0) && !reverted;
+    // A transaction in flight is not hurried by a nudge: what waits behind it takes the next one.
+    const listens = sent === 'stopped' || sent.inFlight === null;
+    await condition(() => told.nudged && listens, (soon ? input.pollSeconds : input.idleSeconds) * 1000, {
+      summary: soon ? 'Look again soon' : 'Nothing to do: wait for a nudge',
     });
   }
 
-  await releaseWallet();
+  await releaseWallet.executeWithOptions({ summary: 'Give the wallet up to the next run' }, []);
   await condition(allHandlersFinished);
   return continueAsNew<typeof anchorWallet>(input);
 }
 
-/** @returns whether the transaction reverted; false also when the next run has to go on (it finds the nonce open) */
-async function untilMined(nonce: number, pollSeconds: number): Promise<boolean> {
-  while (!workflowInfo().continueAsNewSuggested) {
-    const { mined, reverted } = await advanceTransaction.executeWithOptions(
-      { summary: `Broadcast and watch nonce ${nonce}` },
-      [{ nonce }],
-    );
-    if (mined) return reverted;
-    await sleep(pollSeconds * 1000, { summary: `Nonce ${nonce} is not in a block yet` });
+type Sent = (Next & { advance: Advance | null }) | 'stopped';
+
+/** Opens a nonce for what waits, unless one is open, and moves it on. `stopped` when the nonce is not ours any more. */
+async function send(): Promise<Sent> {
+  try {
+    const next = await nextTransaction.executeWithOptions({ summary: 'Claim a batch and open a nonce' }, []);
+    if (next.inFlight === null) return { ...next, advance: null };
+    const { nonce } = next.inFlight;
+    const summary = `Broadcast and watch nonce ${nonce}`;
+    return { ...next, advance: await advanceTransaction.executeWithOptions({ summary }, [{ nonce }]) };
+  } catch (error) {
+    const cause = error instanceof ActivityFailure ? error.cause : undefined;
+    if (cause instanceof ApplicationFailure && cause.type === 'foreign-nonce') return 'stopped';
+    throw error;
   }
-  return false;
 }
 
-function describe(waiting: number, early: number): string {
-  if (early > 0)
-    return `${early} seals wait for a block after their period's end; ${waiting} are in a block and not final yet.`;
-  return waiting > 0
-    ? `Nothing to send; ${waiting} seals are in a block and not final yet.`
-    : 'Nothing to send; all seals are final.';
+function describe(sent: Sent, waiting: number): string {
+  const behind = waiting > 0 ? ` ${waiting} seals are in a block and not final yet.` : '';
+  if (sent === 'stopped') {
+    return `**Stopped**: the relayer's nonce was used by a transaction that is not ours. Give the worker a new relayer key.${behind}`;
+  }
+  if (sent.inFlight !== null && sent.advance?.mined !== true) {
+    const what = sent.inFlight.kind === 'anchor' ? 'anchoring seals' : 'registering a log';
+    return `Nonce **${sent.inFlight.nonce}** is in flight, ${what}; ${HELD_UP[sent.advance?.waitsFor ?? 'block']}.${behind}`;
+  }
+  if (sent.early > 0) return `${sent.early} seals wait for a block after their period's end.${behind}`;
+  return `Nothing to send.${waiting > 0 ? behind : ' All seals are final.'}`;
+}
+
+const HELD_UP: Readonly<Record<NonNullable<Advance['waitsFor']>, string>> = {
+  block: 'waiting for its block',
+  'lower-fees': 'waiting for lower fees: the market is above the ceiling',
+  funds: 'waiting for money: the relayer cannot pay',
+};
+
+function money(hoursLeft: number | null): string {
+  return hoursLeft === null ? '' : ` The relayer's money lasts about ${hoursLeft} hours.`;
 }

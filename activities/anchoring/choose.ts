@@ -2,14 +2,18 @@
  * Which seals go into the next transaction. The contract itself is asked (a simulated call), item by item: what it would
  * refuse is set aside with its reason and does not hold up the rest.
  */
-import { encodeFunctionData, type PublicClient } from 'viem';
+import { decodeFunctionResult, encodeFunctionData, type PublicClient } from 'viem';
 import { outcomes, registryAbi, type Outcome } from '../../contracts/registry.ts';
 import type { Hex } from '../../protocol/hex.ts';
 import { reachable } from '../chain/registry.ts';
+import { MAX_GAS, type SignerKind } from './batch.ts';
 import type { QueuedSeal } from './queue.ts';
 
-/** 384 bytes of call data a seal: 280 stay below 110 kB, and at 22k gas each well below 10 M gas. */
-export const MAX_BATCH = 280;
+/** What the contract would refuse for good as it is. The other outcomes wait for a neighbour, the clock or the chain. */
+export type Refusal = Extract<Outcome, 'BadPeriod' | 'BadTreeSize' | 'BadSignature'>;
+
+export const isRefusal = (outcome: Outcome | undefined): outcome is Refusal =>
+  outcome === 'BadPeriod' || outcome === 'BadTreeSize' || outcome === 'BadSignature';
 
 export interface Verdicts {
   /** The contract would take these, in this order. */
@@ -20,13 +24,12 @@ export interface Verdicts {
   early: QueuedSeal[];
   /** The contract does not know these logs (any more). */
   unknown: QueuedSeal[];
-  /** These would be refused for good as they are. */
-  refuse: { seal: QueuedSeal; outcome: Outcome }[];
+  refuse: { seal: QueuedSeal; outcome: Refusal }[];
 }
 
-/** The seals as the contract takes them. */
-const sealInputs = (seals: readonly QueuedSeal[]) =>
-  seals.map(({ logId, seq, period, treeSize, root, signature }) => ({
+/** The call that anchors seals. */
+export function anchorCall(seals: readonly QueuedSeal[]): Hex {
+  const items = seals.map(({ logId, seq, period, treeSize, root, signature }) => ({
     logId,
     seq,
     period: BigInt(period),
@@ -34,32 +37,48 @@ const sealInputs = (seals: readonly QueuedSeal[]) =>
     root,
     signature,
   }));
-
-/** The call that anchors seals. */
-export function anchorCall(seals: readonly QueuedSeal[]): Hex {
-  return encodeFunctionData({ abi: registryAbi, functionName: 'anchor', args: [sealInputs(seals)] });
+  return encodeFunctionData({ abi: registryAbi, functionName: 'anchor', args: [items] });
 }
 
-/** Asks the contract about every seal. A Gap waits for its neighbour and is in none of the lists. */
-export async function judge(
+/**
+ * Divides seals by what judging their signatures may cost. The chain is asked for code: a contract has it, and so has a key's account
+ * that delegated (EIP-7702). A log that was refused after a good simulation counts as a contract's, whatever it is.
+ */
+export async function divide(
+  client: PublicClient,
+  seals: readonly QueuedSeal[],
+): Promise<Record<SignerKind, QueuedSeal[]>> {
+  const signers = [...new Set(seals.map((seal) => seal.signer))];
+  const codes = await reachable(() => Promise.all(signers.map((address) => client.getCode({ address }))));
+  const withCode = new Set(signers.filter((_, index) => codes[index] !== undefined && codes[index] !== '0x'));
+  const isContract = (seal: QueuedSeal): boolean => seal.refusals > 0 || withCode.has(seal.signer);
+  return { key: seals.filter((seal) => !isContract(seal)), contract: seals.filter(isContract) };
+}
+
+/** What the contract would make of each seal, at a block or at the newest one. */
+export async function outcomesOf(
   client: PublicClient,
   contract: Hex,
   from: Hex,
   seals: readonly QueuedSeal[],
-): Promise<Verdicts> {
+  blockNumber?: bigint,
+): Promise<(Outcome | undefined)[]> {
+  const { data } = await client.call({
+    account: from,
+    to: contract,
+    data: anchorCall(seals),
+    gas: MAX_GAS,
+    ...(blockNumber === undefined ? {} : { blockNumber }),
+  });
+  const numbers = decodeFunctionResult({ abi: registryAbi, functionName: 'anchor', data: data ?? '0x' });
+  return seals.map((_, index) => outcomes[numbers[index] ?? -1]);
+}
+
+/** Sorts seals by what the contract would make of them. A Gap waits for its neighbour and is in none of the lists. */
+export function judge(seals: readonly QueuedSeal[], found: readonly (Outcome | undefined)[]): Verdicts {
   const verdicts: Verdicts = { take: [], stale: [], early: [], unknown: [], refuse: [] };
-  if (seals.length === 0) return verdicts;
-  const { result } = await reachable(() =>
-    client.simulateContract({
-      account: from,
-      address: contract,
-      abi: registryAbi,
-      functionName: 'anchor',
-      args: [sealInputs(seals)],
-    }),
-  );
   for (const [index, seal] of seals.entries()) {
-    const outcome = outcomes[result[index] ?? -1];
+    const outcome = found[index];
     switch (outcome) {
       case 'Sealed':
         verdicts.take.push(seal);

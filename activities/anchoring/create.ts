@@ -1,28 +1,46 @@
 /** Activities of the anchoring worker. Each one first takes or renews the wallet's lease for the calling run. */
 import type { Pool } from 'pg';
-import { encodeFunctionData, keccak256, stringToHex } from 'viem';
-import { registryAbi } from '../../contracts/registry.ts';
+import type { PublicClient } from 'viem';
 import type { Hex } from '../../protocol/hex.ts';
-import { readLogState, reachable } from '../chain/registry.ts';
-import { failure, type Alert } from '../failures.ts';
-import { anchorCall, judge, MAX_BATCH } from './choose.ts';
-import { confirm } from './confirm.ts';
-import { findSealed, sealedEvents } from './events.ts';
-import { createSealQueue, type LevelChange, type QueuedSeal } from './queue.ts';
-import { advance, type SendDependencies } from './send.ts';
+import type { AgreedChain } from '../chain/endpoints.ts';
+import { reachable } from '../chain/registry.ts';
+import { failureType, type Alert } from '../failures.ts';
+import { freezeLog } from '../log/freeze.ts';
+import { gasLimit, plannedGas } from './batch.ts';
+import { anchorCall } from './choose.ts';
+import type { FeePolicy } from './fees.ts';
+import { followSeals, type FollowDependencies } from './follow.ts';
+import { minedOf, nextNonce } from './nonces.ts';
+import { createSealQueue, type LevelChange } from './queue.ts';
+import type { Relayer } from './relayer.ts';
+import { ALERT_BELOW_HOURS, hoursLeft } from './runway.ts';
+import { advance } from './send.ts';
+import { settle } from './settle.ts';
+import { createConditions, type Tell } from './tell.ts';
 import { createWallet, type OpenNonce, type Wallet } from './wallet.ts';
+import { anchorable, readQueue, registration } from './work.ts';
 
-/** Seals looked at in one round of confirming. */
-const CONFIRM_BATCH = 500;
-
-export interface AnchoringDependencies extends SendDependencies {
+export interface AnchoringDependencies {
   pool: Pool;
+  /** One node's view, for what is only a guess until it is final. Falls over to the next endpoint when one is away. */
+  chain: PublicClient;
+  /** All endpoints: each is sent what there is to send. */
+  endpoints: readonly PublicClient[];
+  /** All endpoints read as one, for what must not be one provider's word. */
+  agreed: AgreedChain;
+  chainId: number;
   contract: Hex;
   /** First block that can hold an event of the contract. */
   fromBlock: bigint;
+  relayer: Relayer;
+  fees: FeePolicy;
   alert: Alert;
+  tell: Tell;
+  now: () => number;
   /** The workflow run on whose behalf the current activity runs. */
   run: () => string;
+  /** Longer than any wait of the workflow between two activities. */
+  leaseSeconds: number;
   /** Tells a tenant's seal workflow that its level changed; best effort, since the workflow also looks by itself. */
   nudgeSeal: (tenantId: string, period: number) => Promise<void>;
   /** Wakes the wallet workflow, starting it if it does not run. */
@@ -40,10 +58,12 @@ export interface Advance {
   mined: boolean;
   reverted: boolean;
   seals: number;
+  /** While it is not mined: what it waits for. */
+  waitsFor: 'block' | 'lower-fees' | 'funds' | null;
 }
 
 /** A nonce in flight, for the operator's eyes. */
-export interface InFlight {
+interface InFlight {
   nonce: number;
   kind: OpenNonce['kind'];
 }
@@ -51,12 +71,25 @@ export interface InFlight {
 export type AnchoringActivities = ReturnType<typeof createAnchoringActivities>;
 
 export function createAnchoringActivities(deps: AnchoringDependencies) {
-  const { pool, chain, contract, relayer, alert } = deps;
+  const { pool, chain, contract, relayer, alert, tell } = deps;
   const queue = createSealQueue(pool);
+  const conditions = createConditions(alert, deps.now);
+  const wallet = (): Wallet =>
+    createWallet(pool, {
+      chainId: deps.chainId,
+      relayer: relayer.address,
+      run: deps.run(),
+      leaseSeconds: deps.leaseSeconds,
+    });
   const held = async (): Promise<Wallet> => {
-    const wallet = createWallet(pool, deps.chainId, relayer.address, deps.run());
-    await wallet.hold();
-    return wallet;
+    const mine = wallet();
+    try {
+      await mine.hold();
+    } catch (error) {
+      if (failureType(error) === 'wallet-held') tell('wallet.held', { run: deps.run() });
+      throw error;
+    }
+    return mine;
   };
 
   async function writeLevels(changes: readonly LevelChange[]): Promise<void> {
@@ -65,70 +98,23 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
     await Promise.all([...newest.values()].map((change) => deps.nudgeSeal(change.tenantId, change.period)));
   }
 
-  /** The next nonce, or a mined one that a reorg has freed again. */
-  async function nextNonce(wallet: Wallet): Promise<number | OpenNonce> {
-    const last = await wallet.lastNonce();
-    const onChain = await reachable(() => chain.getTransactionCount({ address: relayer.address, blockTag: 'latest' }));
-    if (last === null || onChain === last + 1) return onChain;
-    if (onChain > last + 1) {
-      alert('foreign-nonce', { nonce: onChain - 1 });
-      throw failure('foreign-nonce', { nonce: onChain - 1 });
-    }
-    for (const mined of await wallet.minedNonces()) {
-      if (mined.nonce >= onChain) {
-        alert('nonce-reopened', { nonce: mined.nonce });
-        await wallet.reopen(mined.nonce);
-      }
-    }
-    const open = await wallet.openNonce();
-    if (open === null) throw failure('chain-unavailable'); // a lagging RPC: everything we know is final there
-    return open;
-  }
+  const work: FollowDependencies = {
+    ...deps,
+    queue,
+    conditions,
+    writeLevels,
+    freeze: ({ tenantId, seq }) => freezeLog(deps, tenantId, 'chain-differs', { seq }),
+  };
 
-  async function openNonce(wallet: Wallet, kind: OpenNonce['kind'], data: Hex): Promise<InFlight> {
-    const next = await nextNonce(wallet);
+  async function openNonce(mine: Wallet, kind: OpenNonce['kind'], data: Hex, limit: (estimate: bigint) => bigint) {
+    const next = await nextNonce(work, mine);
+    if (next === null) return null;
     if (typeof next !== 'number') return { nonce: next.nonce, kind: next.kind };
     const estimate = await reachable(() => chain.estimateGas({ account: relayer.address, to: contract, data }));
-    await wallet.open({ nonce: next, kind, to: contract, data, gas: (estimate * 5n) / 4n });
+    const gas = limit(estimate);
+    await mine.open({ nonce: next, kind, to: contract, data, gas });
+    tell('tx.opened', { nonce: next, kind, gas: Number(gas) });
     return { nonce: next, kind };
-  }
-
-  /** Logs that are registered already (by anybody) are noted; the first that is not becomes the next transaction. */
-  async function registration(): Promise<Hex | null> {
-    for (const log of await queue.unregistered(100)) {
-      const state = await readLogState(chain, contract, log.logId);
-      if (/^0x0{40}$/.test(state.signer)) {
-        return encodeFunctionData({
-          abi: registryAbi,
-          functionName: 'register',
-          args: [log.genesisSigner, keccak256(stringToHex(log.origin))],
-        });
-      }
-      await queue.registered([log.tenantId], await reachable(() => chain.getBlockNumber({ cacheTime: 0 })));
-    }
-    return null;
-  }
-
-  /** Signed seals that the contract would take now. The others are dealt with on the way. */
-  async function anchorable(): Promise<{ take: QueuedSeal[]; early: number }> {
-    const verdicts = await judge(chain, contract, relayer.address, await queue.toAnchor(MAX_BATCH));
-    for (const { seal, outcome } of verdicts.refuse) {
-      alert('seal-refused', { tenantId: seal.tenantId, seq: seal.seq, outcome });
-      await queue.setRefused(seal.tenantId, seal.seq, outcome);
-    }
-    await queue.unregister(verdicts.unknown.map((seal) => seal.tenantId));
-    for (const seal of verdicts.stale) {
-      const event = await findSealed(chain, contract, seal.logId, seal.seq, deps.fromBlock);
-      if (event === null) continue; // a lagging RPC; the next round asks again
-      if (event.sealHash === seal.sealHash) {
-        const { tenantId, seq, period } = seal;
-        await writeLevels([{ tenantId, seq, period, level: 'included', anchor: event.anchor }]);
-      } else {
-        alert('chain-differs', { tenantId: seal.tenantId, seq: seal.seq });
-        await queue.setRefused(seal.tenantId, seal.seq, 'another seal stands on chain');
-      }
-    }
-    return { take: verdicts.take, early: verdicts.early.length };
   }
 
   return {
@@ -139,60 +125,68 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
 
     /** Gives the lease up at the end of a run. */
     async releaseWallet(): Promise<void> {
-      await createWallet(pool, deps.chainId, relayer.address, deps.run()).release();
+      await wallet().release();
     },
 
     /** The nonce in flight, or a new one for what waits in the queue. */
     async nextTransaction(): Promise<Next> {
-      const wallet = await held();
-      const open = await wallet.openNonce();
+      const mine = await held();
+      const open = await mine.openNonce();
       if (open !== null) return { inFlight: { nonce: open.nonce, kind: open.kind }, early: 0 };
-      // Registrations and seals take turns, so that a rush of new tenants holds up no seal, nor seals a new tenant.
-      const registerFirst = ((await wallet.lastNonce()) ?? 0) % 2 === 0;
-      const register = registerFirst ? await registration() : null;
-      if (register !== null) return { inFlight: await openNonce(wallet, 'register', register), early: 0 };
-      const { take, early } = await anchorable();
-      if (take.length > 0) return { inFlight: await openNonce(wallet, 'anchor', anchorCall(take)), early };
-      const late = registerFirst ? null : await registration();
-      return { inFlight: late === null ? null : await openNonce(wallet, 'register', late), early };
+      // They take turns, so that a rush of new tenants holds up no seal, nor costly seals cheap ones, nor either new tenants.
+      const kinds = ['key', 'contract', 'register'] as const;
+      const turn = (((await mine.last())?.nonce ?? -1) + 1) % kinds.length;
+      const seals = await readQueue(work);
+      let early = 0;
+      for (const kind of [...kinds.slice(turn), ...kinds.slice(0, turn)]) {
+        if (kind === 'register') {
+          const call = await registration(work);
+          if (call === null) continue;
+          return { inFlight: await openNonce(mine, 'register', call, (estimate) => (estimate * 5n) / 4n), early };
+        }
+        const found = await anchorable(work, seals[kind], kind);
+        early += found.early;
+        if (found.take.length === 0) continue;
+        const planned = plannedGas(found.take, kind);
+        const limit = (estimate: bigint) => gasLimit(estimate, planned, kind);
+        return { inFlight: await openNonce(mine, 'anchor', anchorCall(found.take), limit), early };
+      }
+      return { inFlight: null, early };
     },
 
     /** Signs, stores, broadcasts and looks for the nonce in flight. @returns whether it is in a block, and what it did there */
     async advanceTransaction({ nonce }: { nonce: number }): Promise<Advance> {
-      const wallet = await held();
-      const open = await wallet.openNonce();
-      if (open === null || open.nonce !== nonce) return { mined: true, reverted: false, seals: 0 };
-      const receipt = await advance(deps, wallet, open);
-      if (receipt === null) return { mined: false, reverted: false, seals: 0 };
-      const reverted = receipt.status === 'reverted';
-      if (reverted) alert('transaction-reverted', { nonce, transaction: receipt.transactionHash });
-
-      const events = sealedEvents(receipt, contract);
-      const owners = new Map((await queue.find(events)).map((log) => [log.logId, log.tenantId]));
-      const changes = events.flatMap((event): LevelChange[] => {
-        const tenantId = owners.get(event.logId);
-        if (tenantId === undefined) return [];
-        return [{ tenantId, seq: event.seq, period: event.period, level: 'included', anchor: event.anchor }];
-      });
-      await writeLevels(changes);
+      const mine = await held();
+      const open = await mine.openNonce();
+      if (open === null || open.nonce !== nonce) return { mined: true, reverted: false, seals: 0, waitsFor: null };
+      const progress = await advance(work, mine, open);
+      if (typeof progress === 'string') return { mined: false, reverted: false, seals: 0, waitsFor: progress };
+      const reverted = progress.status === 'reverted';
+      if (reverted) alert('transaction-reverted', { nonce, transaction: progress.transactionHash });
+      const seals = await settle(work, open.data, progress);
       // Last: until this is written the receipt is looked up again, so a crash in between loses nothing.
-      await wallet.mined(nonce, receipt.transactionHash, receipt.blockNumber);
-      return { mined: true, reverted, seals: changes.length };
+      const mined = minedOf(progress);
+      await mine.mined(nonce, mined);
+      const { block, cost, hash } = mined;
+      tell('tx.mined', { nonce, hash, block: Number(block.number), seals, cost: Number(cost) });
+      return { mined: true, reverted, seals, waitsFor: null };
     },
 
-    /** Follows seals that are in a block. @returns how many are not final yet */
+    /** Follows seals that are in a block, and looks after what is final. @returns how many are not final yet */
     async confirmSeals(): Promise<{ waiting: number; final: number }> {
-      const wallet = await held();
-      const seals = await queue.toConfirm(CONFIRM_BATCH);
-      if (seals.length === 0) return { waiting: 0, final: 0 };
-      const { changes, finalBlock } = await confirm(
-        { ...deps, sealHashes: (places) => queue.sealHashes(places) },
-        seals,
-      );
-      await writeLevels(changes);
-      await wallet.final(finalBlock);
-      const final = changes.filter((change) => change.level === 'final').length;
-      return { waiting: seals.length - final, final };
+      return followSeals(work, await held());
+    },
+
+    /** Whether the relayer's money lasts. @returns hours of sealing that are left; null while nothing was spent */
+    async watchRelayer(): Promise<{ hoursLeft: number | null }> {
+      const balance = await reachable(() => chain.getBalance({ address: relayer.address }));
+      const hours = hoursLeft(balance, await wallet().spending());
+      if (hours < ALERT_BELOW_HOURS) {
+        conditions.raise('relayer-low', { relayer: relayer.address, hoursLeft: Math.floor(hours) });
+      } else {
+        conditions.clear('relayer-low');
+      }
+      return { hoursLeft: Number.isFinite(hours) ? Math.floor(hours) : null };
     },
   };
 }

@@ -10,7 +10,19 @@ export interface QueuedSeal {
   treeSize: number;
   root: Hex;
   sealHash: Hex;
+  /** The account that the signature belongs to. */
+  signer: Hex;
   signature: Hex;
+  /** How often in a row the contract refused this log after a good simulation. */
+  refusals: number;
+}
+
+/** The newest final seal of a log. */
+export interface FinalSeal {
+  tenantId: string;
+  seq: number;
+  blockNumber: number;
+  blockHash: Hex;
 }
 
 /** Where a seal stands on chain: the log entry that says so. */
@@ -40,6 +52,8 @@ export interface LevelChange {
 }
 
 const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
+
+export type SealQueue = ReturnType<typeof createSealQueue>;
 
 export function createSealQueue(pool: Pool) {
   return {
@@ -84,7 +98,9 @@ export function createSealQueue(pool: Pool) {
         tree_size: number;
         root: Buffer;
         seal_hash: Buffer;
+        signer: Buffer;
         signature: Buffer;
+        refusals: number;
       }>('SELECT * FROM kiff.seals_to_anchor($1)', [limit]);
       return rows.map((row) => ({
         tenantId: row.tenant,
@@ -94,12 +110,14 @@ export function createSealQueue(pool: Pool) {
         treeSize: row.tree_size,
         root: toHex(row.root),
         sealHash: toHex(row.seal_hash),
+        signer: toHex(row.signer),
         signature: toHex(row.signature),
+        refusals: row.refusals,
       }));
     },
 
-    /** Seals that are in a block and not final, by log and seq. */
-    async toConfirm(limit: number): Promise<AnchoredSeal[]> {
+    /** Seals that are in a block and not final, by tenant and seq, behind `after`. */
+    async toConfirm(after: { tenantId: string; seq: number }, limit: number): Promise<AnchoredSeal[]> {
       const { rows } = await pool.query<{
         tenant: string;
         log_id: Buffer;
@@ -111,7 +129,7 @@ export function createSealQueue(pool: Pool) {
         block_number: number;
         block_hash: Buffer;
         log_index: number;
-      }>('SELECT * FROM kiff.seals_to_confirm($1)', [limit]);
+      }>('SELECT * FROM kiff.seals_to_confirm($1, $2, $3)', [limit, after.tenantId, after.seq]);
       return rows.map((row) => ({
         tenantId: row.tenant,
         logId: toHex(row.log_id),
@@ -126,13 +144,13 @@ export function createSealQueue(pool: Pool) {
       }));
     },
 
-    /** Which seals of ours these (log, seq) are. Unknown ones (anybody may use the contract) are left out. */
-    async find(seals: readonly { logId: Hex; seq: number }[]): Promise<{ logId: Hex; tenantId: string }[]> {
+    /** Whose logs these are. Unknown ones (anybody may use the contract) are left out. */
+    async owners(logIds: readonly Hex[]): Promise<Map<Hex, string>> {
       const { rows } = await pool.query<{ log_id: Buffer; tenant: string }>(
         'SELECT log_id, tenant FROM kiff.logs WHERE log_id = ANY ($1)',
-        [[...new Set(seals.map((seal) => seal.logId))].map(bytes)],
+        [[...new Set(logIds)].map(bytes)],
       );
-      return rows.map((row) => ({ logId: toHex(row.log_id), tenantId: row.tenant }));
+      return new Map(rows.map((row) => [toHex(row.log_id), row.tenant]));
     },
 
     async setLevels(changes: readonly LevelChange[]): Promise<void> {
@@ -148,6 +166,25 @@ export function createSealQueue(pool: Pool) {
         anchor((a) => bytes(a.blockHash)),
         anchor((a) => a.logIndex),
       ]);
+    },
+
+    /** The newest final seals of logs, by tenant, after `after`. */
+    async newestFinal(after: string, limit: number): Promise<FinalSeal[]> {
+      const { rows } = await pool.query<{ tenant: string; seq: number; block_number: number; block_hash: Buffer }>(
+        'SELECT * FROM kiff.newest_final_seals($1, $2)',
+        [after, limit],
+      );
+      return rows.map((row) => ({
+        tenantId: row.tenant,
+        seq: row.seq,
+        blockNumber: row.block_number,
+        blockHash: toHex(row.block_hash),
+      }));
+    },
+
+    /** Lets logs rest for a while, longer each time. */
+    async holdBack(tenantIds: string[]): Promise<void> {
+      if (tenantIds.length > 0) await pool.query('SELECT kiff.hold_back($1)', [tenantIds]);
     },
 
     async setRefused(tenantId: string, seq: number, reason: string): Promise<void> {

@@ -12,7 +12,7 @@ import { judgeAnswers, newestCommonBlock, quorumOf } from './quorum.ts';
 /** Once a quorum has answered, the others have this long to contradict it. */
 const STRAGGLERS_MS = 1_000;
 
-interface BlockName {
+export interface BlockName {
   number: bigint;
   hash: Hex;
 }

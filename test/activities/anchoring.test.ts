@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { createWalletClient, encodeFunctionData, http, zeroAddress, zeroHash } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
-import { firstFees, replacementFees } from '../../activities/anchoring/fees.ts';
 import { registryAbi } from '../../contracts/registry.ts';
 import { fromHex, toHex } from '../../protocol/hex.ts';
 import { anvil } from '../parts.ts';
@@ -166,26 +165,5 @@ describe('anchoring', function () {
     );
     assert.equal(row?.level, 'final');
     assert.equal(toHex(row.tx_hash), hash);
-  });
-});
-
-describe('fees', () => {
-  it('a replacement raises both fees by at least 12.5 %', () => {
-    for (const earlier of [
-      firstFees(1n, 1n),
-      firstFees(1_000_000_007n, 1_500_001n),
-      { maxFeePerGas: 3n, maxPriorityFeePerGas: 1n },
-    ]) {
-      const raised = replacementFees(earlier, 1n, 1n, 10n ** 12n);
-      assert.ok(raised);
-      assert.ok(raised.maxFeePerGas * 8n >= earlier.maxFeePerGas * 9n);
-      assert.ok(raised.maxPriorityFeePerGas * 8n >= earlier.maxPriorityFeePerGas * 9n);
-    }
-  });
-
-  it('follows the market when that is higher, and stops at the ceiling', () => {
-    const earlier = firstFees(100n, 1n);
-    assert.equal(replacementFees(earlier, 1_000n, 5n, 10_000n)?.maxFeePerGas, 2_005n);
-    assert.equal(replacementFees(earlier, 1_000n, 5n, 2_004n), undefined);
   });
 });

@@ -20,7 +20,7 @@ import { ACCESS_KEYS, LOCAL_ROLES, localPrincipals } from '../../dev/kms-roles.t
 import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
 import { startKms } from '../../dev/kms/server.ts';
 import { tenantSchema } from '../../sql/login.ts';
-import { connectAgreedChain, connectChain } from '../../workers/chain.ts';
+import { connectAgreedChain, connectAllEndpoints, connectChain } from '../../workers/chain.ts';
 import { anvil } from '../parts.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 
@@ -38,6 +38,8 @@ export interface Plane {
   kms: KmsControl;
   /** What was alerted since the last look. */
   alerts(): { name: string; fields: Readonly<Record<string, string | number>> }[];
+  /** What the anchoring activities told since the last look: names of events, in order. */
+  events(): string[];
   kmsAs(role: Role): KMSClient;
   log: ReturnType<typeof createLogActivities>;
   signing: ReturnType<typeof createSigningActivities>;
@@ -46,8 +48,12 @@ export interface Plane {
   anchoring: ReturnType<typeof createAnchoringActivities>;
   /** The anchoring activities as another workflow run would call them. */
   anchoringAs(run: string): ReturnType<typeof createAnchoringActivities>;
-  /** A tenant with a KMS key, registered on chain unless told otherwise. Its first period begins now. */
-  tenant(options?: { register?: boolean }): Promise<TestTenant>;
+  /** A tenant with a KMS key, registered on chain unless told otherwise. Its first period begins now, or `periods` ago. */
+  tenant(options?: { register?: boolean; periods?: number }): Promise<TestTenant>;
+  /** A new tenant with `count` signed seals that are in no block. */
+  signed(count: number): Promise<TestTenant>;
+  /** The levels of a tenant's seals, in order. */
+  levels(tenant: TestTenant): Promise<string[]>;
   /** Puts `count` records into a tenant's log. */
   post(tenant: TestTenant, count: number): Promise<void>;
   /** Waits until the current period is over and collects it. @returns the newest seq */
@@ -63,8 +69,15 @@ export interface Plane {
   stop(): Promise<void>;
 }
 
-export async function createPlane(): Promise<Plane> {
-  const { rpcUrl, chainId } = await anvil();
+export interface PlaneOptions {
+  /** The chain; the test run's own unless given. */
+  node?: { rpcUrl: string; chainId: number };
+  /** What the anchoring activities are given in place of the node itself. */
+  anchoringUrls?: readonly string[];
+}
+
+export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
+  const { rpcUrl, chainId } = options.node ?? (await anvil());
   const chain = await connectChain(rpcUrl, chainId);
   const registry = await deployRegistry({
     rpcUrl,
@@ -91,6 +104,7 @@ export async function createPlane(): Promise<Plane> {
     return made;
   };
 
+  let events: string[] = [];
   let alerted: { name: string; fields: Readonly<Record<string, string | number>> }[] = [];
   const alert: Alert = (name, fields) => alerted.push({ name, fields });
 
@@ -122,19 +136,24 @@ export async function createPlane(): Promise<Plane> {
       heartbeat: () => undefined,
       now: Date.now,
     });
+  const signing = newSigner();
   const anchoringPool = pool(database.urls.kiff_anchoring);
+  const { tip, each, agreed } = await connectAllEndpoints(options.anchoringUrls ?? [rpcUrl], chainId, alert);
   const anchoringAs = (run: string) =>
     createAnchoringActivities({
       pool: anchoringPool,
-      chain,
+      chain: tip,
+      endpoints: each,
+      agreed,
       chainId,
       contract,
       fromBlock: BigInt(registry.fromBlock),
       relayer,
       alert,
-      feeCeiling: 100_000_000_000n,
-      patienceMs: 30_000,
+      fees: { ceiling: 100_000_000_000n, patienceBlocks: 5n },
+      tell: (event) => events.push(event),
       now: Date.now,
+      leaseSeconds: 60,
       run: () => run,
       nudgeSeal: async () => undefined,
       nudgeWallet: async () => undefined,
@@ -151,6 +170,15 @@ export async function createPlane(): Promise<Plane> {
     }
   }
 
+  async function createTenant({ register = true, periods = 0 } = {}): Promise<TestTenant> {
+    const id = `t${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`;
+    const { genesisSigner } = await createKeyAdminActivities(keyAdmin).createTenantKey({ tenantId: id });
+    const begins = periods === 0 ? {} : { firstPeriod: Math.floor(Date.now() / 1000) - periods * PERIOD };
+    const made = await database.createTenant({ id, genesisSigner, ...begins });
+    if (register) await send();
+    return made;
+  }
+
   return {
     database,
     registry,
@@ -161,18 +189,30 @@ export async function createPlane(): Promise<Plane> {
       alerted = [];
       return seen;
     },
+    events() {
+      const seen = events;
+      events = [];
+      return seen;
+    },
     kmsAs,
     log,
-    signing: newSigner(),
+    signing,
     newSigner,
     anchoring,
     anchoringAs,
-    async tenant({ register = true } = {}) {
-      const id = `t${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`;
-      const { genesisSigner } = await createKeyAdminActivities(keyAdmin).createTenantKey({ tenantId: id });
-      const tenant = await database.createTenant({ id, genesisSigner });
-      if (register) await send();
-      return tenant;
+    tenant: createTenant,
+    async signed(count) {
+      const made = await createTenant({ periods: count });
+      const period = made.firstPeriod + (count - 1) * PERIOD;
+      await log.collect({ tenantId: made.id, period });
+      await log.hashSeals({ tenantId: made.id, throughSeq: count });
+      const seqs = Array.from({ length: count }, (_, index) => index + 1);
+      await signing.signSeals({ tenantId: made.id, seqs });
+      return made;
+    },
+    async levels({ id }) {
+      const rows = await database.sql<{ level: string }>(`SELECT level FROM kiff_t_${id}.seals ORDER BY seq`);
+      return rows.map(({ level }) => level);
     },
     async post(tenant, count) {
       const client = await database.connect(tenant.url);

@@ -141,7 +141,7 @@ describe('docker-compose.yml', () => {
       custody: ['DATABASE_URL', 'CUSTODY_ORIGIN', 'API_HOST', 'API_PORT'],
       sealing: [...temporal, 'DATABASE_URL', 'KIFF_HOST'],
       signing: [...temporal, ...kms, ...roles, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'JOURNAL_URL', 'KIFF_HOST'],
-      anchoring: [...temporal, ...kms, ...chain, 'BASE_RPC_URL', 'DATABASE_URL', 'FROM_BLOCK'],
+      anchoring: [...temporal, ...kms, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'FROM_BLOCK'],
       keyadmin: [...temporal, ...kms, ...roles],
     };
     for (const [name, expected] of Object.entries(names)) {

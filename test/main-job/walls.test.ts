@@ -60,7 +60,7 @@ describe('walls', function () {
       signing:
         /^(TEMPORAL_\w+|DATABASE_URL|JOURNAL_URL|KIFF_HOST|BASE_RPC_URLS|CHAIN_ID|CONTRACT|KMS_\w+_ARN|AWS_\w+)$/,
       anchoring:
-        /^(TEMPORAL_\w+|DATABASE_URL|BASE_RPC_URL|CHAIN_ID|CONTRACT|FROM_BLOCK|POLL_SECONDS|IDLE_SECONDS|AWS_\w+)$/,
+        /^(TEMPORAL_\w+|DATABASE_URL|BASE_RPC_URLS|CHAIN_ID|CONTRACT|FROM_BLOCK|POLL_SECONDS|IDLE_SECONDS|AWS_\w+)$/,
       keyadmin: /^(TEMPORAL_\w+|KMS_\w+_ARN|AWS_\w+)$/,
     };
 

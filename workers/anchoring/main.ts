@@ -9,7 +9,7 @@ import { createPool } from '../../activities/database.ts';
 import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
 import type { anchorWallet } from '../../workflows/anchorWallet.ts';
 import { ANCHORING_QUEUE, SEALING_QUEUE, sealId, walletId } from '../../workflows/ids.ts';
-import { connectChain } from '../chain.ts';
+import { connectAllEndpoints } from '../chain.ts';
 import { requireDeployment } from '../deployment.ts';
 import { createKms } from '../kms.ts';
 import { createAlert, createLog } from '../log.ts';
@@ -21,8 +21,9 @@ const log = createLog('anchoring', 'info');
 start(log, async () => {
   const env = readAnchoringEnv();
   log.level = env.LOG_LEVEL;
-  const chain = await connectChain(env.BASE_RPC_URL, env.CHAIN_ID);
-  const periodSeconds = await readPeriodSeconds(chain, env.CONTRACT);
+  const alert = createAlert(log);
+  const { tip, each, agreed } = await connectAllEndpoints(env.BASE_RPC_URLS, env.CHAIN_ID, alert);
+  const periodSeconds = await agreed.read((endpoint) => readPeriodSeconds(endpoint, env.CONTRACT));
   await requireDeployment(env.DATABASE_URL, { chainId: env.CHAIN_ID, contract: env.CONTRACT, periodSeconds });
   const pool = createPool(env.DATABASE_URL, 10);
   const kms = createKms();
@@ -54,21 +55,28 @@ start(log, async () => {
     log,
     activities: createAnchoringActivities({
       pool,
-      chain,
+      chain: tip,
+      endpoints: each,
+      agreed,
       chainId: env.CHAIN_ID,
       contract: env.CONTRACT,
       fromBlock: BigInt(env.FROM_BLOCK),
       relayer,
-      alert: createAlert(log),
-      feeCeiling: BigInt(env.FEE_CEILING_GWEI) * 1_000_000_000n,
-      patienceMs: env.PATIENCE_SECONDS * 1000,
+      fees: {
+        ceiling: BigInt(env.FEE_CEILING_GWEI) * 1_000_000_000n,
+        patienceBlocks: BigInt(env.PATIENCE_BLOCKS),
+      },
+      alert,
+      tell: (event, fields) => log.info({ event, ...fields }, event),
       now: Date.now,
       run: currentRun,
+      // Longer than the workflow ever waits between two steps, so that a second owner never finds it run out.
+      leaseSeconds: Math.max(60, 3 * env.IDLE_SECONDS, 3 * env.POLL_SECONDS),
       nudgeSeal,
       nudgeWallet,
     }),
     async prepare() {
-      await publishRegistry(pool, chain, env.CONTRACT, env.FROM_BLOCK);
+      await publishRegistry(pool, tip, env.CONTRACT, env.FROM_BLOCK);
       await nudgeWallet();
     },
     async close() {
