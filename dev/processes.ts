@@ -2,6 +2,7 @@
 import { join } from 'node:path';
 import type { Hex } from '../protocol/hex.ts';
 import { JOURNAL, PRODUCT } from '../sql/prepare.ts';
+import { LOCAL_PARTY, localJwtKey } from './clerk.ts';
 import { loginUrl } from './databases.ts';
 import type { StackEnv } from './env.ts';
 import type { KmsAccess, TemporalAccess } from './parts.ts';
@@ -61,6 +62,8 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         API_PORT: String(around.apiPort),
         CHAIN_ID: chain.CHAIN_ID,
         CONTRACT: chain.CONTRACT,
+        CLERK_JWT_KEY: localJwtKey(around.state),
+        CLERK_AUTHORIZED_PARTIES: LOCAL_PARTY,
       };
     case 'custody':
       return {

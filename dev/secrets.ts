@@ -19,6 +19,8 @@ const schema = z.object({
   promiseKey: secret,
   kms: z.object({ signer: secret, relayer: secret, admin: secret, breakGlass: secret }).prefault({}),
   kmsControl: secret,
+  /** As Clerk writes it. */
+  webhookSigning: z.string().default(() => `whsec_${randomBytes(32).toString('base64')}`),
 });
 
 export type Secrets = z.output<typeof schema>;

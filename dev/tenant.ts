@@ -6,6 +6,7 @@ import { PRODUCT } from '../sql/prepare.ts';
 import { migrateTenant } from '../sql/tenant.ts';
 import { onboardingId, SEALING_QUEUE } from '../workflows/ids.ts';
 import type { tenantOnboarding } from '../workflows/tenantOnboarding.ts';
+import { localOrganisation } from './clerk.ts';
 import { asOwner, loginSecrets, loginUrl, withClient } from './databases.ts';
 import type { Surroundings } from './processes.ts';
 
@@ -29,6 +30,10 @@ export async function createTenant(around: Surroundings, id: string): Promise<Lo
         id,
         Buffer.from(key.hash),
         'local stack',
+      ]);
+      await client.query('INSERT INTO kiff.organisations (id, tenant) VALUES ($1, $2) ON CONFLICT DO NOTHING', [
+        localOrganisation(id),
+        id,
       ]);
       const { rows } = await client.query<{ origin: string; genesis_signer: Buffer }>(
         'SELECT origin, genesis_signer FROM kiff.logs WHERE tenant = $1',

@@ -20,6 +20,7 @@ export const LOGINS = [
   'kiff_api',
   'kiff_custody',
   'kiff_operator',
+  'kiff_webhooks',
   'kiff_sealing',
   'kiff_signing',
   'kiff_anchoring',

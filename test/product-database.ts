@@ -59,6 +59,8 @@ export interface ProductDatabase {
     tenant: TestTenant,
     options?: { scopes?: string[]; expiresAt?: Date },
   ): Promise<{ id: string; key: string }>;
+  /** Makes a tenant an organisation's. @returns the organisation's id */
+  createOrganisation(tenant: TestTenant): Promise<string>;
   /** Runs one statement as superuser in the product database; bigints come as numbers. */
   sql<Row extends pg.QueryResultRow>(text: string, values?: unknown[]): Promise<Row[]>;
   /** A connection with a login, closed by `drop`; bigints come as numbers. */
@@ -189,6 +191,11 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
       return created;
     },
     createKey,
+    async createOrganisation(tenant) {
+      const id = `org_${tenant.id}`;
+      await sql('INSERT INTO kiff.organisations (id, tenant) VALUES ($1, $2)', [id, tenant.id]);
+      return id;
+    },
     sql,
     connect,
     async drop() {

@@ -17,8 +17,15 @@ const PROBLEMS = {
   'malformed-encoding': { status: 400, title: 'The content encoding is broken' },
   'bad-request': { status: 400, title: 'The request cannot be read' },
   // 401, 403: who asks.
-  unauthorized: { status: 401, title: 'A valid API key is needed' },
+  unauthorized: { status: 401, title: 'A valid API key or session token is needed' },
   'missing-scope': { status: 403, title: 'This API key may not do that' },
+  'missing-permission': { status: 403, title: 'Your role may not do that' },
+  'no-organisation': { status: 403, title: 'No organisation is active in this session' },
+  'not-a-member': { status: 403, title: 'Not a member of this organisation' },
+  // 403, for acts that are asked for twice: what is missing is named, so that a console can ask for it.
+  'second-factor-required': { status: 403, title: 'A second factor is needed' },
+  'reverification-required': { status: 403, title: 'Both factors must be verified again' },
+  impersonated: { status: 403, title: 'Not while acting as somebody else' },
   'tenant-ended': { status: 403, title: 'This log has ended' },
   'foreign-origin': { status: 403, title: 'Not from this page' },
   'not-found': { status: 404, title: 'Not found' },

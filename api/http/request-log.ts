@@ -6,7 +6,8 @@ import type { Logger } from 'pino';
 /** Who asked, as far as the log is concerned; authentication puts it into `response.locals.caller`. */
 interface LoggedCaller {
   tenant: string;
-  keyId?: string;
+  keyId?: string | undefined;
+  userId?: string | undefined;
 }
 
 /** A well-formed id from the caller is kept, so that one request can be followed through several systems. */
@@ -34,6 +35,7 @@ export function logRequests(log: Logger): RequestHandler {
           milliseconds: Math.round(performance.now() - start),
           tenant: caller?.tenant,
           key: caller?.keyId,
+          user: caller?.userId,
         },
         'http.request',
       );

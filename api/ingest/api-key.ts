@@ -11,11 +11,14 @@ const RANDOM_DIGITS = 32;
 const CHECKSUM_DIGITS = 6;
 const KEY_ID_DIGITS = 15;
 
+/** What every key begins with, and no session token. */
+export const API_KEY_PREFIX = 'kiff_live_';
+
 const TENANT_ID = /^[a-z][a-z0-9]{2,23}$/;
 const API_KEY = /^kiff_live_([a-z][a-z0-9]{2,23})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})$/;
 
 /** The longest key there is; anything longer is refused unread. */
-const MAX_KEY_LENGTH = 'kiff_live_'.length + 24 + 1 + RANDOM_DIGITS + CHECKSUM_DIGITS;
+const MAX_KEY_LENGTH = API_KEY_PREFIX.length + 24 + 1 + RANDOM_DIGITS + CHECKSUM_DIGITS;
 
 /** A new key: `id` and `hash` are kept (`kiff.api_keys`), `key` is shown once and kept nowhere. */
 export interface NewApiKey {
@@ -32,7 +35,7 @@ export interface NewApiKey {
  */
 export function createApiKey(tenant: string): NewApiKey {
   if (!TENANT_ID.test(tenant)) throw new RangeError('not a tenant id');
-  const unchecked = `kiff_live_${tenant}_${randomDigits(BASE62, RANDOM_DIGITS)}`;
+  const unchecked = `${API_KEY_PREFIX}${tenant}_${randomDigits(BASE62, RANDOM_DIGITS)}`;
   const key = unchecked + checksum(unchecked);
   return { id: `k${randomDigits(BASE36_LOWER, KEY_ID_DIGITS)}`, key, hash: hashApiKey(key) };
 }

@@ -4,6 +4,7 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from '../../protocol/eip712.ts';
 import type { Hex } from '../../protocol/hex.ts';
+import type { VerifySession } from '../access/session-token.ts';
 import { createApplication } from '../http/application.ts';
 import { healthRoutes } from '../http/health.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
@@ -21,6 +22,7 @@ export interface AppDependencies {
   /** The product database with the login kiff_api. */
   directory: Pick<Pool, 'query'>;
   pools: TenantPools;
+  verifySession: VerifySession;
   promises: PromiseSigner;
   /** Public keys of promises besides `promises`' own: earlier ones, and the next one while it is brought in. */
   otherPromiseKeys?: readonly Hex[];
@@ -34,8 +36,9 @@ export interface AppDependencies {
 }
 
 export function createApp(dependencies: AppDependencies): Express {
-  const { directory, pools, promises, registry, log, now = Date.now, isDraining = () => false } = dependencies;
-  const authenticate = createAuthenticate({ directory, now });
+  const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
+  const { isDraining = () => false } = dependencies;
+  const authenticate = createAuthenticate({ directory, verifySession, now });
   const logIdentity = createLogIdentities(registry);
   const batcher = createBatcher(
     (key, drafts) => pools.use(key, (pool) => acceptBatch(pool, key.tenant, key.keyId, drafts)),

@@ -1,116 +1,106 @@
-/** From `Authorization: Bearer kiff_live_…` to the tenant that asks. */
+/** From the Authorization header to the caller: `Bearer kiff_live_…` is an API key, anything else a session token. */
+import { timingSafeEqual } from 'node:crypto';
 import type { Pool } from 'pg';
+import type { Caller, KeyCaller } from '../access/caller.ts';
+import { ruleFor, type Right } from '../access/rights.ts';
+import { createSessions, type MemberRow } from '../access/sessions.ts';
+import { looksLikeToken, type VerifySession } from '../access/session-token.ts';
+import { createShortMemory } from '../access/short-memory.ts';
+import { admitTenant, type TenantState } from '../access/tenant-state.ts';
 import { Problem, unavailable } from '../http/problems.ts';
-import { hashApiKey, parseApiKey } from './api-key.ts';
 import { isUnavailable } from '../http/database.ts';
-
-export type Scope = 'ingest' | 'read';
-
-/** Who asks, as the directory knew it within the last seconds. */
-export interface Caller {
-  tenant: string;
-  keyId: string;
-  scopes: readonly string[];
-  loginVersion: number;
-}
-
-/** The tenant schema that this code was written for; one that lags is refused, its neighbours are not. */
-export const TENANT_SCHEMA_VERSION = 4;
+import { API_KEY_PREFIX, hashApiKey, parseApiKey } from './api-key.ts';
 
 /** How long a known key is believed: a revocation takes effect within this time in every process. */
-const CACHE_MILLISECONDS = 4_000;
-const CACHE_ENTRIES = 10_000;
+const MEMORY = { milliseconds: 4_000, entries: 10_000 };
 
-interface KeyRow {
+interface KeyRow extends TenantState {
   key_id: string;
+  hash: Buffer;
   tenant: string;
   scopes: string[];
   expires_at: Date | null;
   revoked_at: Date | null;
-  tenant_status: 'onboarding' | 'active' | 'paused' | 'ended';
   login_version: number;
-  schema_version: number;
+  links_version: number;
   /** Null while the tenant has no log. */
   log_ordinal: number | null;
-  frozen_reason: string | null;
 }
 
 export interface AuthenticateDependencies {
-  /** The product database with the login kiff_api, which can look a key up by its hash and nothing else. */
+  /** The product database with the login kiff_api, which can look up a key by its hash, a member by both ids, and no more. */
   directory: Pick<Pool, 'query'>;
+  verifySession: VerifySession;
+  /** Hears the id of every key that is let in. */
+  onKeyUsed?: (keyId: string) => void;
   /** Unix milliseconds. */
   now?: () => number;
 }
 
+export interface Authenticate {
+  /** Only keys post records. */
+  (header: string | undefined, right: 'ingest'): Promise<KeyCaller>;
+  (header: string | undefined, right: Right): Promise<Caller>;
+}
+
 /**
  * @returns a function from the header's value and what is asked for to the caller
- * @throws (that function) Problem unauthorized, missing-scope, tenant-ended, tenant-not-ready, log-frozen, unavailable
+ * @throws (that function) Problem unauthorized, missing-scope, tenant-ended, tenant-not-ready, log-frozen, unavailable;
+ *   for persons what access/sessions.ts throws
  */
-export function createAuthenticate({ directory, now = Date.now }: AuthenticateDependencies) {
-  // Only keys that exist are kept, so made-up ones cannot push real ones out. Lookups of one key at a time are shared.
-  const known = new Map<string, { until: number; row: Promise<KeyRow | undefined> }>();
+export function createAuthenticate(dependencies: AuthenticateDependencies): Authenticate {
+  const { directory, verifySession, onKeyUsed, now = Date.now } = dependencies;
+  const keys = createShortMemory<KeyRow>({ ...MEMORY, now });
+  const admitPerson = createSessions({
+    verify: verifySession,
+    findMember: (organisation, userId) =>
+      first<MemberRow>('SELECT * FROM kiff.find_member($1, $2)', [organisation, userId]),
+    now,
+  });
 
-  function find(key: string): Promise<KeyRow | undefined> {
-    const hash = hashApiKey(key);
-    const name = hash.toString('latin1');
-    const cached = known.get(name);
-    if (cached !== undefined && cached.until > now()) return cached.row;
-
-    const row = lookUp(hash);
-    const entry = { until: now() + CACHE_MILLISECONDS, row };
-    known.delete(name);
-    known.set(name, entry);
-    for (const oldest of known.keys()) {
-      if (known.size <= CACHE_ENTRIES) break;
-      known.delete(oldest);
-    }
-    const forget = (): void => {
-      if (known.get(name) === entry) known.delete(name);
-    };
-    void row.then((found) => found ?? forget(), forget);
-    return row;
-  }
-
-  async function lookUp(hash: Buffer): Promise<KeyRow | undefined> {
+  async function first<Row extends object>(text: string, values: unknown[]): Promise<Row | undefined> {
     try {
-      const { rows } = await directory.query<KeyRow>('SELECT * FROM kiff.find_api_key($1)', [hash]);
+      const { rows } = await directory.query<Row>(text, values);
       return rows[0];
     } catch (error) {
       throw isUnavailable(error) ? unavailable(error) : error;
     }
   }
 
-  /** @param scope what is asked for; without one any key of the tenant will do */
-  return async function authenticate(header: string | undefined, scope?: Scope): Promise<Caller> {
-    const [, key] = /^Bearer ([!-~]{1,128})$/i.exec(header ?? '') ?? [];
-    if (key === undefined) throw new Problem('unauthorized', 'Send an API key: "Authorization: Bearer kiff_live_…".');
+  async function admitKey(key: string, right: Right): Promise<KeyCaller> {
     const parsed = parseApiKey(key);
     if (parsed === null) throw new Problem('unauthorized', 'The API key is mistyped: its form or checksum is wrong.');
 
-    const row = await find(key);
+    const hash = hashApiKey(key);
+    const row = await keys.recall(hash.toString('latin1'), () =>
+      first<KeyRow>('SELECT * FROM kiff.find_api_key($1)', [hash]),
+    );
     const dead = row === undefined || row.revoked_at !== null || (row.expires_at?.getTime() ?? Infinity) <= now();
-    if (dead || row.tenant !== parsed.tenant) {
+    if (dead || !timingSafeEqual(row.hash, hash) || row.tenant !== parsed.tenant) {
       throw new Problem('unauthorized', 'The API key is unknown, revoked or expired.');
     }
-    if (scope !== undefined && !row.scopes.includes(scope))
+    const { scope } = ruleFor(right);
+    if (scope === null) throw new Problem('missing-scope', 'An API key may not do this; sign in.');
+    if (scope !== 'any' && !row.scopes.includes(scope))
       throw new Problem('missing-scope', `The API key lacks the scope "${scope}".`);
-    if (row.tenant_status === 'onboarding' || row.schema_version < TENANT_SCHEMA_VERSION) {
-      throw new Problem('tenant-not-ready', 'This tenant is being set up; try again in a moment.', { retryAfter: 5 });
-    }
-    if (row.tenant_status === 'paused' && scope === 'ingest') {
-      // Every acceptance carries a promise, and a paused log seals nothing.
-      throw new Problem('tenant-not-ready', 'This tenant is paused and takes no records now.', { retryAfter: 60 });
-    }
-    if (row.tenant_status === 'ended' && scope === 'ingest') {
-      throw new Problem('tenant-ended', 'This log has ended and takes no more records.');
-    }
-    if (row.frozen_reason !== null && scope === 'ingest') {
-      // As above. In a restored database an index that was promised before could even be promised again.
-      const detail = 'This log is frozen until it has been looked into; it takes no records now. Reading goes on.';
-      throw new Problem('log-frozen', detail, { retryAfter: 60 });
-    }
-    return { tenant: row.tenant, keyId: row.key_id, scopes: row.scopes, loginVersion: row.login_version };
-  };
-}
+    admitTenant(row, right);
+    onKeyUsed?.(row.key_id);
+    return {
+      tenant: row.tenant,
+      loginVersion: row.login_version,
+      by: row.key_id,
+      keyId: row.key_id,
+      scopes: row.scopes,
+      linksVersion: row.links_version,
+    };
+  }
 
-export type Authenticate = ReturnType<typeof createAuthenticate>;
+  async function authenticate(header: string | undefined, right: Right): Promise<Caller> {
+    const [, credential = ''] = /^Bearer ([!-~]+)$/i.exec(header ?? '') ?? [];
+    if (credential.startsWith(API_KEY_PREFIX)) return admitKey(credential, right);
+    if (looksLikeToken(credential)) return admitPerson(credential, right);
+    const detail = 'Send "Authorization: Bearer" and an API key (kiff_live_…) or a session token.';
+    throw new Problem('unauthorized', detail);
+  }
+  return authenticate as Authenticate;
+}

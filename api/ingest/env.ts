@@ -1,6 +1,7 @@
 /** Configuration of the ingest API. Nothing else in this process reads the environment. */
 import { z } from 'zod';
 import type { Hex } from '../../protocol/hex.ts';
+import { authorizedParties, clerkJwtKey } from '../access/clerk-settings.ts';
 import { hexBytes, integer, listening, postgresUrl, readEnv } from '../http/read-env.ts';
 
 const schema = z.object({
@@ -26,6 +27,8 @@ const schema = z.object({
     .string()
     .regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hex digits')
     .transform((text) => text.toLowerCase() as Hex),
+  CLERK_JWT_KEY: clerkJwtKey,
+  CLERK_AUTHORIZED_PARTIES: authorizedParties,
 });
 
 /** @throws Error that lists every problem at once, by name, never with a value */

@@ -1,9 +1,9 @@
 /** From drafts to answers: store them, then say for each where it stands and promise its seal. */
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { SealPromise } from '../../protocol/promise.ts';
+import type { KeyCaller } from '../access/caller.ts';
 import { Problem } from '../http/problems.ts';
 import type { Accepted } from './accept.ts';
-import type { Caller } from './authenticate.ts';
 import type { Batcher } from './batcher.ts';
 import type { LogIdentities, LogIdentity } from './log-identity.ts';
 import type { PromiseSigner } from './promise.ts';
@@ -37,7 +37,7 @@ export function createIngest({ pools, batcher, logIdentity, promises }: IngestDe
    * @returns for each draft, in order, its answer, or the Problem (409, 422) why it is not stored
    * @throws Problem 503 when nothing can be said of any of them
    */
-  return async function ingest(caller: Caller, drafts: readonly RecordDraft[]): Promise<(RecordAnswer | Problem)[]> {
+  return async function ingest(caller: KeyCaller, drafts: readonly RecordDraft[]): Promise<(RecordAnswer | Problem)[]> {
     // Before the write: once it is committed, nothing may stand between it and its answer but the duplicates' levels.
     const log = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
     const results = await batcher.submit(caller, drafts);
@@ -72,7 +72,11 @@ export function createIngest({ pools, batcher, logIdentity, promises }: IngestDe
   };
 
   /** The levels of records that stood already, by their period. */
-  async function levelsOf(caller: Caller, log: LogIdentity, records: readonly Accepted[]): Promise<Map<number, Level>> {
+  async function levelsOf(
+    caller: KeyCaller,
+    log: LogIdentity,
+    records: readonly Accepted[],
+  ): Promise<Map<number, Level>> {
     if (records.length === 0) return new Map();
     const periods = new Set(records.map(({ receivedAt }) => sealTerms(receivedAt, log.periodSeconds).period));
     const seals = await pools.use(caller, (pool) => sealLevels(pool, caller.tenant, [...periods]));

@@ -1,4 +1,5 @@
 /** The ingest API's process. SIGTERM and SIGINT drain it. */
+import { createSessionVerifier } from '../access/session-token.ts';
 import { createPool, isUnavailable } from '../http/database.ts';
 import { createLog, errorFacts } from '../http/log.ts';
 import { serve, start } from '../http/serve.ts';
@@ -25,13 +26,18 @@ start(async () => {
     if (!isUnavailable(error)) throw error;
     log.warn(errorFacts(error), 'database.unavailable');
   });
+  const verifySession = createSessionVerifier({
+    jwtKey: env.CLERK_JWT_KEY,
+    authorizedParties: env.CLERK_AUTHORIZED_PARTIES,
+  });
   const promises = createPromiseSigner(env.PROMISE_KEY);
   const otherPromiseKeys = env.PROMISE_PUBLIC_KEYS;
   await serve({
     log,
     host: env.API_HOST,
     port: env.API_PORT,
-    app: (isDraining) => createApp({ directory, pools, promises, otherPromiseKeys, registry, log, isDraining }),
+    app: (isDraining) =>
+      createApp({ directory, pools, verifySession, promises, otherPromiseKeys, registry, log, isDraining }),
     close: () => Promise.all([pools.close(), directory.end()]),
   });
 });

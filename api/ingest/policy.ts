@@ -50,7 +50,7 @@ export function policyRoutes(dependencies: PolicyDependencies): Router {
 
   async function logsOf(authorization: string | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
     if (authorization === undefined) return [];
-    const caller = await authenticate(authorization);
+    const caller = await authenticate(authorization, 'read-policy');
     const { origin, genesisSigner } = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
     return [{ origin, genesisSigner, checkpointKeys, promiseKeys }];
   }

@@ -2,10 +2,11 @@
 import { Router, type RequestHandler, type Response } from 'express';
 import type { Registry } from '../../protocol/eip712.ts';
 import { parseEntry } from '../../protocol/entry.ts';
+import type { KeyCaller } from '../access/caller.ts';
 import { onlyMethods } from '../http/answer.ts';
 import { Problem } from '../http/problems.ts';
 import { judgeBody, receiveBody } from '../http/request-body.ts';
-import type { Authenticate, Caller } from './authenticate.ts';
+import type { Authenticate } from './authenticate.ts';
 import type { Ingest } from './ingest.ts';
 import type { LogIdentities } from './log-identity.ts';
 import { answerLines, storeLines } from './post-lines.ts';
@@ -46,7 +47,7 @@ export function recordsRoutes({
   router
     .route('/v1/records')
     .post(admit, async (request, response) => {
-      const caller = response.locals['caller'] as Caller;
+      const caller = response.locals['caller'] as KeyCaller;
       const { kind, encoding } = judgeBody(request);
       const chunks = receiveBody(request, encoding);
       if (kind === 'json') await postOne(caller, chunks, response);
@@ -54,7 +55,7 @@ export function recordsRoutes({
     })
     .all(onlyMethods('POST'));
 
-  async function postOne(caller: Caller, chunks: AsyncIterable<Uint8Array>, response: Response): Promise<void> {
+  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response): Promise<void> {
     const record = new RecordBytes();
     for await (const chunk of chunks) record.add(chunk);
     const [answer] = await ingest(caller, [readPiece(record.take(), now())]);

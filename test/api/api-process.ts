@@ -6,6 +6,7 @@ import { startProcess } from '../../dev/process.ts';
 import { packageRoot } from '../../dev/root.ts';
 import type { ProductDatabase, TestTenant } from '../product-database.ts';
 import { recordText } from './ingest-api.ts';
+import { JWT_KEY, PARTY } from './session-tokens.ts';
 
 export interface ApiProcess {
   url: string;
@@ -40,6 +41,8 @@ export async function startApiProcess(db: ProductDatabase): Promise<ApiProcess> 
       API_PORT: '0',
       CHAIN_ID: String(db.chainId),
       CONTRACT: db.contract,
+      CLERK_JWT_KEY: JWT_KEY,
+      CLERK_AUTHORIZED_PARTIES: PARTY,
     },
     logFile,
     ready: /listening on http\S+\n/,

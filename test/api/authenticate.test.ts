@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { createApiKey } from '../../api/ingest/api-key.ts';
-import { createAuthenticate, TENANT_SCHEMA_VERSION } from '../../api/ingest/authenticate.ts';
+import { TENANT_SCHEMA_VERSION } from '../../api/access/tenant-state.ts';
+import { createAuthenticate } from '../../api/ingest/authenticate.ts';
 import { readMigrations } from '../../sql/migrate.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { recordText, startIngestApi, type IngestApi } from './ingest-api.ts';
+import { verifySession } from './session-tokens.ts';
 
 describe('authentication', () => {
   let db: ProductDatabase;
@@ -118,11 +120,12 @@ describe('authentication', () => {
   });
 
   it('a key under another tenant’s name is refused, even if its hash is known', async () => {
-    const { key, id } = createApiKey('somebody');
+    const { key, id, hash } = createApiKey('somebody');
     const authenticate = createAuthenticate({
+      verifySession,
       directory: {
         query: (async () => ({
-          rows: [{ key_id: id, tenant: tenant.id, scopes: ['read'], expires_at: null, revoked_at: null }],
+          rows: [{ key_id: id, hash, tenant: tenant.id, scopes: ['read'], expires_at: null, revoked_at: null }],
         })) as never,
       },
     });

@@ -10,6 +10,7 @@ import { startServer, type Timeouts } from '../../api/http/server.ts';
 import { createTenantPools } from '../../api/http/tenant-pools.ts';
 import { tenantLogin } from '../../sql/login.ts';
 import type { ProductDatabase } from '../product-database.ts';
+import { verifySession } from './session-tokens.ts';
 
 export interface Answer {
   status: number;
@@ -29,6 +30,8 @@ export interface IngestApi {
   logged(): string;
   /** Lookups of API keys that reached the database. */
   keyLookups(): number;
+  /** Questions of any kind that reached the directory. */
+  directoryLookups(): number;
   get(path: string, apiKey?: string): Promise<Answer>;
   post(apiKey: string | undefined, body: Body, headers?: Record<string, string>): Promise<Answer>;
   postLines(apiKey: string, body: Body): Promise<Answer>;
@@ -56,14 +59,17 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
   const promises = createPromiseSigner(Buffer.alloc(32, 7));
   const lines: string[] = [];
   let keyLookups = 0;
+  let directoryLookups = 0;
   const app = createApp({
     directory: {
       query: ((...args: Parameters<typeof directory.query>) => {
+        directoryLookups++;
         if (args[0].includes('find_api_key')) keyLookups++;
         return directory.query(...args);
       }) as typeof directory.query,
     },
     pools,
+    verifySession,
     promises,
     registry: { chainId: db.chainId, contract: options.contract ?? db.contract },
     log: pino(
@@ -113,6 +119,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     promises,
     logged: () => lines.join(''),
     keyLookups: () => keyLookups,
+    directoryLookups: () => directoryLookups,
     get: (path, apiKey) => send(path, { headers: bearer(apiKey) }),
     post,
     postLines: (apiKey, body) => post(apiKey, body, { 'content-type': 'application/x-ndjson' }),

@@ -54,7 +54,7 @@ describe('walls', function () {
 
   describe('processes', () => {
     const own: Record<ProcessName, RegExp> = {
-      api: /^(DATABASE_URL|TENANT_LOGIN_SECRET|PROMISE_KEY|API_HOST|API_PORT|CHAIN_ID|CONTRACT)$/,
+      api: /^(DATABASE_URL|TENANT_LOGIN_SECRET|PROMISE_KEY|API_HOST|API_PORT|CHAIN_ID|CONTRACT|CLERK_JWT_KEY|CLERK_AUTHORIZED_PARTIES)$/,
       custody: /^(DATABASE_URL|CUSTODY_ORIGIN|API_HOST|API_PORT)$/,
       sealing: /^(TEMPORAL_\w+|DATABASE_URL|KIFF_HOST|SEAL_SPREAD_SECONDS)$/,
       signing:

@@ -1,0 +1,28 @@
+/** Who asks, as the directory knew it within the last seconds: an API key or a person, of one tenant. */
+
+interface OfTenant {
+  tenant: string;
+  loginVersion: number;
+  /** The key's or the user's id: who stands in logs and in the audit trail. */
+  by: string;
+}
+
+export interface KeyCaller extends OfTenant {
+  keyId: string;
+  scopes: readonly string[];
+  /** `kiff.tenants.links_version`: the tenant's wallet links changed when it does. */
+  linksVersion: number;
+  userId?: undefined;
+}
+
+export interface UserCaller extends OfTenant {
+  /** Clerk's id of the person. */
+  userId: string;
+  /** The origin that the session token was issued to: one of ours. */
+  party: string;
+  /** Whether the person may manage keys, and with them speak for all actors of the tenant. */
+  managesKeys: boolean;
+  keyId?: undefined;
+}
+
+export type Caller = KeyCaller | UserCaller;

@@ -1,0 +1,35 @@
+/** What can be asked for, and what gives the right to it: the one table of who may do what over HTTP. */
+
+/** Scopes of an API key (`kiff.api_keys.scopes`). */
+type Scope = 'ingest' | 'read';
+
+/** Permissions of a role in Clerk, as `has({ permission })` knows them. */
+export type Permission = 'org:records:read' | 'org:keys:manage' | 'org:custody:manage' | 'org:audit:read';
+
+interface Rule {
+  /** The scope that gives a key the right; null: no key ever has it; 'any': every key of the tenant has it. */
+  scope: Scope | 'any' | null;
+  /** The permission that gives it to a person; null: no person ever has it; 'member': every member has it. */
+  permission: Permission | 'member' | null;
+  /** Needs a second factor from the last ten minutes, a person who acts for nobody else, and a look at the newest membership. */
+  sensitive?: true;
+}
+
+const RULES = {
+  ingest: { scope: 'ingest', permission: null },
+  read: { scope: 'read', permission: 'org:records:read' },
+  // What a verifier is told to trust about the tenant's log: nothing in it is secret from who belongs to the tenant.
+  'read-policy': { scope: 'any', permission: 'member' },
+  'list-keys': { scope: 'read', permission: 'org:keys:manage' },
+  'manage-keys': { scope: null, permission: 'org:keys:manage', sensitive: true },
+  'manage-custody': { scope: null, permission: 'org:custody:manage', sensitive: true },
+  'read-audit': { scope: null, permission: 'org:audit:read' },
+  // A link gives no rights to anybody; whose actor it may be is judged where it is made (wallets-routes.ts).
+  'link-wallet': { scope: null, permission: 'member' },
+} as const satisfies Record<string, Rule>;
+
+export type Right = keyof typeof RULES;
+
+export function ruleFor(right: Right): Rule {
+  return RULES[right];
+}
