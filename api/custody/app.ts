@@ -6,7 +6,6 @@ import type { Express, RequestHandler } from 'express';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { createApplication } from '../http/application.ts';
-import { healthRoutes } from '../http/health.ts';
 import { ownOrigin } from './own-origin.ts';
 
 export interface AppDependencies {
@@ -33,6 +32,13 @@ const HEADERS = {
   referrerPolicy: { policy: 'no-referrer' },
 } as const;
 
+const INFO = {
+  title: 'KIFF Cloud: custody',
+  version: '1',
+  description: 'Takes the signing key of a log over, on an origin of its own.',
+  tags: [],
+};
+
 const neverStored: RequestHandler = (_request, response, next) => {
   response.set('Cache-Control', 'no-store');
   next();
@@ -43,5 +49,13 @@ export function createApp({ directory, origin, log, isDraining = () => false }: 
     const { rowCount } = await directory.query('SELECT FROM kiff.deployment');
     if (rowCount !== 1) throw new Error('the database has no deployment yet');
   };
-  return createApplication(log, HEADERS, [neverStored, healthRoutes({ isDraining, check }), ownOrigin(origin)]);
+  return createApplication({
+    info: INFO,
+    operations: [],
+    log,
+    headers: HEADERS,
+    guards: [neverStored, ownOrigin(origin)],
+    isDraining,
+    check,
+  });
 }

@@ -3,7 +3,6 @@ import type { ErrorRequestHandler, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { errorFacts } from './log.ts';
 import { Problem } from './problems.ts';
-import { ACCEPTED_ENCODINGS } from './request-body.ts';
 
 export const notFound: RequestHandler = () => {
   throw new Problem('not-found', 'There is nothing at this address.');
@@ -31,7 +30,7 @@ export function answerProblems(log: Logger): ErrorRequestHandler {
       return;
     }
     if (problem.status === 401) response.set('WWW-Authenticate', 'Bearer');
-    if (problem.slug === 'unsupported-encoding') response.set('Accept-Encoding', ACCEPTED_ENCODINGS);
+    response.set(problem.headers);
     if (problem.retryAfter !== undefined) response.set('Retry-After', String(problem.retryAfter));
     response
       .status(problem.status)

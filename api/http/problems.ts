@@ -2,11 +2,12 @@
  * Every way in which our APIs say no: RFC 9457 problem documents with stable types. The body carries `error` too,
  * because KIFF's own clients read a string of that name from a non-2xx answer.
  */
+import { z } from 'zod';
 
 /** Slug → status and title. A slug is never renamed or given another meaning: clients decide by it. */
 const PROBLEMS = {
   // 400: the bytes are not one JSON object that every reader understands alike.
-  'empty-body': { status: 400, title: 'There is no record in the body' },
+  'empty-body': { status: 400, title: 'The body is empty' },
   'invalid-utf8': { status: 400, title: 'Not valid UTF-8' },
   'byte-order-mark': { status: 400, title: 'A byte order mark is not allowed' },
   'malformed-json': { status: 400, title: 'Not valid JSON' },
@@ -41,7 +42,11 @@ const PROBLEMS = {
   'unsupported-encoding': { status: 415, title: 'Unsupported content encoding' },
   // 422: readable, but not what is asked for.
   'invalid-record': { status: 422, title: 'The record is not valid' },
+  'invalid-body': { status: 422, title: 'The body is not valid' },
   'invalid-parameter': { status: 422, title: 'A parameter is not valid' },
+  'rate-limited': { status: 429, title: 'More than the limit allows' },
+  // 501: an address that KIFF's clients know and this service does not serve.
+  'not-offered': { status: 501, title: 'Not offered here' },
   // 5xx: ours. A 503 may be retried after the time in Retry-After; a record that was stored all the same is a duplicate then.
   internal: { status: 500, title: 'Internal error' },
   'log-damaged': { status: 500, title: 'The stored log does not prove itself' },
@@ -69,13 +74,42 @@ export interface ProblemDocument {
   error: string;
   errors?: Fault[];
   requestId?: string;
+  [extension: string]: unknown;
 }
 
-export interface ProblemExtras {
+interface ProblemExtras {
   errors?: Fault[];
   /** Seconds; becomes the header Retry-After. */
   retryAfter?: number;
+  /** Headers of the answer beyond that one. */
+  headers?: Record<string, string>;
+  /** More members of the document (RFC 9457 section 3.2). */
+  extensions?: Record<string, unknown>;
   cause?: unknown;
+}
+
+export function problemStatus(slug: ProblemSlug): number {
+  return PROBLEMS[slug].status;
+}
+
+function problemType(slug: ProblemSlug): ProblemType {
+  return `https://kiff.dev/problems/${slug}`;
+}
+
+/** The document as readers of the API get it described; `type` is narrowed to those that an answer can have. */
+export function problemShape(slugs: readonly [ProblemSlug, ...ProblemSlug[]]) {
+  return z.object({
+    type: z.enum(slugs.map(problemType) as [ProblemType, ...ProblemType[]]).describe('Stable: decide by it.'),
+    title: z.string(),
+    status: z.literal([...new Set(slugs.map(problemStatus))]),
+    detail: z.string().describe('One sentence for a person; never stored content.'),
+    error: z.string().describe('The same sentence, where clients of the KIFF framework look for it.'),
+    errors: z
+      .array(z.object({ pointer: z.string().describe('JSON pointer (RFC 6901)'), detail: z.string() }))
+      .optional()
+      .describe('Each fault with its place.'),
+    requestId: z.string().optional(),
+  });
 }
 
 /** Thrown anywhere on a request's way; the error handler turns it into the answer. */
@@ -85,19 +119,28 @@ export class Problem extends Error {
   readonly status: number;
   readonly errors: Fault[] | undefined;
   readonly retryAfter: number | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly extensions: Readonly<Record<string, unknown>>;
 
   /** @param detail one sentence for the caller: no stored content, no secrets */
-  constructor(slug: ProblemSlug, detail: string, { errors, retryAfter, cause }: ProblemExtras = {}) {
+  constructor(
+    slug: ProblemSlug,
+    detail: string,
+    { errors, retryAfter, headers = {}, extensions = {}, cause }: ProblemExtras = {},
+  ) {
     super(detail, { cause });
     this.slug = slug;
     this.status = PROBLEMS[slug].status;
     this.errors = errors;
     this.retryAfter = retryAfter;
+    this.headers = headers;
+    this.extensions = extensions;
   }
 
   document(requestId?: string): ProblemDocument {
     return {
-      type: `https://kiff.dev/problems/${this.slug}`,
+      ...this.extensions,
+      type: problemType(this.slug),
       title: PROBLEMS[this.slug].title,
       status: this.status,
       detail: this.message,

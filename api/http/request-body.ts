@@ -8,7 +8,7 @@ import { Problem } from './problems.ts';
 const MAX_BODY_BYTES = 5 * 1024 * 1024;
 
 /** The header of a 415 that says what would have been read (RFC 9110 section 12.5.3). */
-export const ACCEPTED_ENCODINGS = 'gzip, identity';
+const ACCEPTED_ENCODINGS = 'gzip, identity';
 
 export interface BodyForm {
   kind: 'json' | 'ndjson';
@@ -27,7 +27,9 @@ export function judgeBody(request: Pick<Request, 'get'>): BodyForm {
   }
   const [, encoding] = /^(gzip|identity)?$/i.exec(request.get('content-encoding')?.trim() ?? '') ?? [undefined, null];
   if (encoding === null) {
-    throw new Problem('unsupported-encoding', 'Send the body as it is, or with the content encoding gzip.');
+    throw new Problem('unsupported-encoding', 'Send the body as it is, or with the content encoding gzip.', {
+      headers: { 'Accept-Encoding': ACCEPTED_ENCODINGS },
+    });
   }
   if (Number(request.get('content-length') ?? 0) > MAX_BODY_BYTES) throw bodyTooLarge();
   return {

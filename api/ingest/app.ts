@@ -1,4 +1,4 @@
-/** The ingest API as an Express application. */
+/** The ingest API as an Express application: its operations, and who is let in to them. */
 import type { Express } from 'express';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
@@ -6,17 +6,16 @@ import type { Registry } from '../../protocol/eip712.ts';
 import type { Hex } from '../../protocol/hex.ts';
 import type { VerifySession } from '../access/session-token.ts';
 import { createApplication } from '../http/application.ts';
-import { healthRoutes } from '../http/health.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 import { acceptBatch } from './accept.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { createBatcher, type BatchLimits } from './batcher.ts';
 import { createIngest } from './ingest.ts';
 import { checkDeployment, createLogIdentities } from './log-identity.ts';
-import { policyRoutes } from './policy.ts';
+import { policyOperations } from './policy.ts';
 import type { PromiseSigner } from './promise.ts';
-import { recordsRoutes } from './records-routes.ts';
-import { sealsRoutes } from './seals-routes.ts';
+import { recordsOperations } from './records-routes.ts';
+import { sealsOperations } from './seals-routes.ts';
 
 export interface AppDependencies {
   /** The product database with the login kiff_api. */
@@ -35,6 +34,18 @@ export interface AppDependencies {
   isDraining?: () => boolean;
 }
 
+const INFO = {
+  title: 'KIFF Cloud',
+  version: '1',
+  description:
+    'Takes custody of the audit records of AI agents: appends them to a tenant’s Merkle log, seals the log every hour with the tenant’s key and anchors the seal on Base.\n\nErrors are problem documents (RFC 9457). Lists come in pages with a cursor and a Link header. Answers that cannot change carry a strong ETag. Unknown members of answers are to be ignored: more may come.',
+  tags: [
+    { name: 'Records', description: 'What agents post, and what proves it.' },
+    { name: 'Seals', description: 'Signed statements about the log, one per period.' },
+    { name: 'Verification', description: 'What a verifier starts from.' },
+  ],
+};
+
 export function createApp(dependencies: AppDependencies): Express {
   const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
   const { isDraining = () => false } = dependencies;
@@ -47,10 +58,20 @@ export function createApp(dependencies: AppDependencies): Express {
   const ingest = createIngest({ pools, batcher, logIdentity, promises });
 
   const promiseKeys = [promises.publicKey, ...(dependencies.otherPromiseKeys ?? [])];
-  return createApplication(log, {}, [
-    healthRoutes({ isDraining, check: () => checkDeployment(directory, registry) }),
-    recordsRoutes({ authenticate, pools, logIdentity, ingest, registry, now }),
-    sealsRoutes({ authenticate, pools, logIdentity }),
-    policyRoutes({ authenticate, pools, logIdentity, directory, promiseKeys, now }),
-  ]);
+  return createApplication({
+    info: INFO,
+    operations: [
+      ...recordsOperations({ pools, logIdentity, ingest, registry, now }),
+      ...sealsOperations({ pools, logIdentity }),
+      ...policyOperations({ pools, logIdentity, directory, promiseKeys, now }),
+    ],
+    admit: async (right, request, response) => {
+      const caller = await authenticate(request.get('authorization'), right);
+      response.locals['caller'] = caller;
+      return caller;
+    },
+    log,
+    isDraining,
+    check: () => checkDeployment(directory, registry),
+  });
 }

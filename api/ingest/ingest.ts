@@ -1,28 +1,35 @@
 /** From drafts to answers: store them, then say for each where it stands and promise its seal. */
-import { toHex, type Hex } from '../../protocol/hex.ts';
-import type { SealPromise } from '../../protocol/promise.ts';
+import { z } from 'zod';
+import { toHex } from '../../protocol/hex.ts';
 import type { KeyCaller } from '../access/caller.ts';
 import { Problem } from '../http/problems.ts';
+import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
 import type { Accepted } from './accept.ts';
 import type { Batcher } from './batcher.ts';
 import type { LogIdentities, LogIdentity } from './log-identity.ts';
 import type { PromiseSigner } from './promise.ts';
 import type { RecordDraft } from './record.ts';
-import { leafLevel, sealLevels, type Level } from './seals.ts';
+import { leafLevel, levelShape, sealLevels, type Level } from './seals.ts';
 import { sealTerms } from './stored-record.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 
-/** The answer for a record that stands in the log. Times: `receivedAt` RFC 3339, `sealBy` Unix seconds. */
-export interface RecordAnswer {
-  id: string;
-  status: 'accepted' | 'duplicate';
-  level: Level;
-  leafIndex: number;
-  leafHash: Hex;
-  receivedAt: string;
-  sealBy: number;
-  promise: SealPromise;
-}
+/** The answer for a record that stands in the log. */
+export const recordAnswer = z
+  .object({
+    id: z.string(),
+    status: z.enum(['accepted', 'duplicate']).describe('duplicate: it stood there already, with the same bytes'),
+    level: levelShape,
+    leafIndex: count,
+    leafHash: hex(32),
+    receivedAt: dateTime,
+    sealBy: unixSeconds.describe('Unix seconds by which a seal covers it'),
+    promise: z
+      .object({ origin: z.string(), leafIndex: count, leafHash: hex(32), sealBy: unixSeconds, signature: hex(64) })
+      .meta({ id: 'Promise', description: 'Signed with this API’s Ed25519 key: an unkept promise is provable.' }),
+  })
+  .meta({ id: 'RecordAnswer' });
+
+export type RecordAnswer = z.infer<typeof recordAnswer>;
 
 export interface IngestDependencies {
   pools: TenantPools;

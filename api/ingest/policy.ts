@@ -3,13 +3,14 @@
  * registry; a log only who holds a key of it, so that nobody learns from here whose logs there are
  * (docs/decisions/2026-11-24-policy-per-caller.md).
  */
-import { Router } from 'express';
 import type { Pool } from 'pg';
+import { z } from 'zod';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { Policy } from '../../protocol/policy.ts';
-import { onlyMethods } from '../http/answer.ts';
+import type { Caller } from '../access/caller.ts';
+import { operation, reply, type Operation } from '../http/operation.ts';
 import { Problem, unavailable } from '../http/problems.ts';
-import type { Authenticate } from './authenticate.ts';
+import { count, hex } from '../http/shapes.ts';
 import { isUnavailable } from '../http/database.ts';
 import type { LogIdentities } from './log-identity.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
@@ -17,8 +18,7 @@ import type { TenantPools } from '../http/tenant-pools.ts';
 /** Strangers may ask; the database is asked this often at most. */
 const CACHE_MILLISECONDS = 10_000;
 
-export interface PolicyDependencies {
-  authenticate: Authenticate;
+interface PolicyDependencies {
   pools: TenantPools;
   logIdentity: LogIdentities;
   /** The product database with the login kiff_api. */
@@ -29,13 +29,42 @@ export interface PolicyDependencies {
   now: () => number;
 }
 
+/** As protocol/policy.ts reads it; we publish neither a succession nor required checks. */
+const policyShape = z
+  .object({
+    format: z.literal('kiff.policy/1'),
+    registry: z.object({
+      chainId: count,
+      contract: hex(20),
+      codeHash: hex(32),
+      fromBlock: count,
+      periodSeconds: count,
+    }),
+    logs: z
+      .array(
+        z.object({
+          origin: z.string(),
+          genesisSigner: hex(20),
+          checkpointKeys: z.array(hex(32)).readonly().optional(),
+          promiseKeys: z.array(hex(32)).readonly().optional(),
+          succession: z
+            .array(z.object({ epoch: count, signer: hex(20), afterSeq: count }))
+            .readonly()
+            .optional(),
+        }),
+      )
+      .readonly(),
+    require: z.array(z.string()).readonly(),
+  })
+  .meta({ id: 'Policy' });
+
 interface Published {
   registry: Policy['registry'];
   checkpointKeys: Hex[];
 }
 
-export function policyRoutes(dependencies: PolicyDependencies): Router {
-  const { authenticate, pools, logIdentity, directory, promiseKeys, now } = dependencies;
+export function policyOperations(dependencies: PolicyDependencies): Operation[] {
+  const { pools, logIdentity, directory, promiseKeys, now } = dependencies;
   let cached: { until: number; published: Promise<Published> } | undefined;
 
   function published(): Promise<Published> {
@@ -48,24 +77,31 @@ export function policyRoutes(dependencies: PolicyDependencies): Router {
     return entry.published;
   }
 
-  async function logsOf(authorization: string | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
-    if (authorization === undefined) return [];
-    const caller = await authenticate(authorization, 'read-policy');
+  async function logsOf(caller: Caller | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
+    if (caller === undefined) return [];
     const { origin, genesisSigner } = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
     return [{ origin, genesisSigner, checkpointKeys, promiseKeys }];
   }
 
-  const router = Router();
-  router
-    .route('/.well-known/kiff-policy.json')
-    .get(async (request, response) => {
-      const { registry, checkpointKeys } = await published();
-      const logs = await logsOf(request.get('authorization'), checkpointKeys);
-      const policy: Policy = { format: 'kiff.policy/1', registry, logs, require: [] };
-      response.set({ Vary: 'Authorization', 'Cache-Control': 'no-cache' }).json(policy);
-    })
-    .all(onlyMethods('GET', 'HEAD'));
-  return router;
+  return [
+    operation({
+      id: 'getPolicy',
+      method: 'get',
+      path: '/.well-known/kiff-policy.json',
+      tag: 'Verification',
+      summary: 'What a verifier is told to trust.',
+      description:
+        'Everybody gets the registry; whoever sends a key gets that tenant’s log too. A policy that was fetched from here is trust on first use.',
+      access: { right: 'read-policy', optional: true },
+      answers: { 200: { description: 'The policy.', schema: policyShape } },
+      async handle({ caller }) {
+        const { registry, checkpointKeys } = await published();
+        const logs = await logsOf(caller, checkpointKeys);
+        const policy: Policy = { format: 'kiff.policy/1', registry, logs, require: [] };
+        return reply(200, policy, { headers: { Vary: 'Authorization', 'Cache-Control': 'no-cache' } });
+      },
+    }),
+  ];
 }
 
 /** @throws Problem unavailable while the workers have not published what only they know */

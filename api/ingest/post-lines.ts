@@ -6,10 +6,12 @@
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type { Response } from 'express';
-import { Problem, type ProblemDocument } from '../http/problems.ts';
-import type { RecordAnswer } from './ingest.ts';
+import { z } from 'zod';
+import { Problem, problemShape } from '../http/problems.ts';
+import { count } from '../http/shapes.ts';
+import { recordAnswer, type RecordAnswer } from './ingest.ts';
 import { LineCutter, type Line } from './ndjson.ts';
-import type { RecordDraft } from './record.ts';
+import { RECORD_PROBLEMS, type RecordDraft } from './record.ts';
 import { readPiece } from './record-bytes.ts';
 
 const MAX_RECORDS_PER_REQUEST = 1_000;
@@ -20,9 +22,22 @@ const MAX_RECORDS_PER_REQUEST = 1_000;
  */
 const UNIT_BYTES = 512 * 1024;
 
-/** One line of the answer; `line` counts from 1, blank lines included. */
-type LineAnswer =
-  ({ line: number } & RecordAnswer) | { line: number; id?: string; status: 'rejected'; problem: ProblemDocument };
+const lineNumber = count.min(1).describe('From 1, blank lines included');
+
+/** One line of the answer. */
+export const lineAnswer = z.union([
+  recordAnswer.extend({ line: lineNumber }).meta({ id: 'LineAccepted', description: 'It stands in the log.' }),
+  z
+    .object({
+      line: lineNumber,
+      id: z.string().optional(),
+      status: z.literal('rejected'),
+      problem: problemShape(RECORD_PROBLEMS),
+    })
+    .meta({ id: 'LineRejected', description: 'It is not stored; its neighbours are.' }),
+]);
+
+type LineAnswer = z.input<typeof lineAnswer>;
 
 /** A line as it was judged: what can be stored, or why it cannot. */
 type JudgedLine = { line: number; draft: RecordDraft | Problem };

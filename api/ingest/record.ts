@@ -5,9 +5,10 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import { encodeBody, RECORD_MAX_DEPTH, SALT_SIZE } from '../../protocol/entry.ts';
-import { decodeUtf8Strict, JsonError, scanJson, type JsonFault } from '../../protocol/json.ts';
-import { Problem, type Fault, type ProblemSlug } from '../http/problems.ts';
-import { rfc3339Millis } from './rfc3339.ts';
+import { JSON_PROBLEMS, strictJson } from '../http/json-body.ts';
+import { Problem, type Fault } from '../http/problems.ts';
+import { rfc3339Millis } from '../http/rfc3339.ts';
+import { dateTime } from '../http/shapes.ts';
 
 /** Bytes of one record, without the white space around it. */
 export const MAX_RECORD_BYTES = 64 * 1024;
@@ -16,6 +17,7 @@ export const MAX_RECORD_BYTES = 64 * 1024;
 const MAX_AHEAD_MILLISECONDS = 5 * 60 * 1000;
 
 export const RECORD_ID = /^[A-Za-z0-9._:-]{1,128}$/;
+export const RECORD_ID_RULE = 'must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -';
 
 /** A record that may be appended: design section 2, Words. */
 export interface RecordDraft {
@@ -29,6 +31,16 @@ export interface RecordDraft {
   commitment: Buffer;
 }
 
+/** Why a record by itself is not stored. */
+export const RECORD_PROBLEMS = [
+  ...JSON_PROBLEMS,
+  'not-an-object',
+  'record-too-large',
+  'invalid-record',
+  'id-conflict',
+  'erased',
+] as const;
+
 const required = z.string().min(1, 'must not be empty');
 const optional = z.string().optional();
 
@@ -36,28 +48,29 @@ const optional = z.string().optional();
  * The KIFF framework's `audit.Record`. Members that it does not name pass: what is stored is the bytes. (Its result is a
  * copy without them, which costs nothing and keeps a member called `__proto__` away from assignments.)
  */
-const recordShape = z.object({
-  id: z.string().regex(RECORD_ID, 'must be 1 to 128 of the characters A-Z a-z 0-9 . _ : -'),
-  kind: required,
-  entity_id: required,
-  entity_type: required,
-  created_at: z.string().refine((text) => rfc3339Millis(text) !== undefined, 'must be an RFC 3339 date-time'),
-  actor_id: optional,
-  message: optional,
-  data: z.object({}).optional(),
-  trace_id: optional,
-  correlation_id: optional,
-  causation_id: optional,
-});
-
-const JSON_PROBLEMS: Readonly<Record<JsonFault, ProblemSlug>> = {
-  'invalid-utf8': 'invalid-utf8',
-  bom: 'byte-order-mark',
-  syntax: 'malformed-json',
-  'duplicate-key': 'duplicate-key',
-  'lone-surrogate': 'lone-surrogate',
-  'too-deep': 'too-deep',
-};
+export const recordShape = z
+  .object({
+    id: z
+      .string()
+      .regex(RECORD_ID, RECORD_ID_RULE)
+      .describe('Unique in the log for good; it survives erasure, so it must not be personal data'),
+    kind: required.describe('For example action_executed; any text that is not empty'),
+    entity_id: required,
+    entity_type: required,
+    created_at: dateTime.describe('By the agent’s clock; at most 5 minutes ahead of ours'),
+    actor_id: optional,
+    message: optional,
+    data: z.object({}).optional(),
+    trace_id: optional,
+    correlation_id: optional,
+    causation_id: optional,
+  })
+  .meta({
+    id: 'Record',
+    additionalProperties: true,
+    description:
+      'The KIFF framework’s audit.Record: one JSON object of up to 64 KiB, 32 levels deep. Members that are not named here are kept, since the bytes are kept as they came.',
+  });
 
 /**
  * Reads one record.
@@ -84,13 +97,8 @@ export function recordTooLarge(length: number): Problem {
 
 /** The text of bytes that are exactly one JSON object which every parser reads alike. */
 function judge(record: Uint8Array): string {
-  try {
-    const text = decodeUtf8Strict(record);
-    if (scanJson(text, { maxDepth: RECORD_MAX_DEPTH }).kind === 'object') return text;
-  } catch (error) {
-    if (!(error instanceof JsonError)) throw error;
-    throw new Problem(JSON_PROBLEMS[error.code], `The record is refused: ${error.message}.`);
-  }
+  const { text, kind } = strictJson(record, 'The record', RECORD_MAX_DEPTH);
+  if (kind === 'object') return text;
   throw new Problem('not-an-object', 'The record is refused: it is JSON, but not an object.');
 }
 

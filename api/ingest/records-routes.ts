@@ -1,24 +1,25 @@
 /** /v1/records: posting records, reading one, and its receipt. */
-import { Router, type RequestHandler, type Response } from 'express';
+import type { Response } from 'express';
+import { z } from 'zod';
 import type { Registry } from '../../protocol/eip712.ts';
 import { parseEntry } from '../../protocol/entry.ts';
-import type { KeyCaller } from '../access/caller.ts';
-import { onlyMethods } from '../http/answer.ts';
+import type { Caller, KeyCaller } from '../access/caller.ts';
+import { operation, reply, replyBytes, type Operation } from '../http/operation.ts';
 import { Problem } from '../http/problems.ts';
 import { judgeBody, receiveBody } from '../http/request-body.ts';
-import type { Authenticate } from './authenticate.ts';
-import type { Ingest } from './ingest.ts';
+import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
+import { recordAnswer, type Ingest } from './ingest.ts';
 import type { LogIdentities } from './log-identity.ts';
-import { answerLines, storeLines } from './post-lines.ts';
-import { RECORD_ID } from './record.ts';
+import { answerLines, lineAnswer, storeLines } from './post-lines.ts';
+import { RECORD_ID, RECORD_ID_RULE, RECORD_PROBLEMS, recordShape } from './record.ts';
 import { readPiece, RecordBytes } from './record-bytes.ts';
 import { buildReceipt } from './receipt.ts';
-import { coveringSeal, leafLevel } from './seals.ts';
+import { receiptShape } from './receipt-shape.ts';
+import { coveringSeal, leafLevel, levelShape } from './seals.ts';
 import { findRecord, recordBytes, sealTerms } from './stored-record.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 
-export interface RecordsDependencies {
-  authenticate: Authenticate;
+interface RecordsDependencies {
   pools: TenantPools;
   logIdentity: LogIdentities;
   ingest: Ingest;
@@ -27,93 +28,164 @@ export interface RecordsDependencies {
   now: () => number;
 }
 
-export function recordsRoutes({
-  authenticate,
-  pools,
-  logIdentity,
-  ingest,
-  registry,
-  now,
-}: RecordsDependencies): Router {
-  const router = Router();
+const byId = z.object({ id: z.string().regex(RECORD_ID, RECORD_ID_RULE) });
 
-  /** Who asks and what the body may be is settled before a byte of it is read. */
-  const admit: RequestHandler = async (request, response, next) => {
-    response.locals['caller'] = await authenticate(request.get('authorization'), 'ingest');
-    judgeBody(request);
-    next();
-  };
+const storedRecord = z
+  .object({
+    id: z.string(),
+    level: levelShape,
+    leafIndex: count,
+    leafHash: hex(32),
+    receivedAt: dateTime,
+    sealBy: unixSeconds,
+    key: z.string().describe('The API key that posted it; kiff for records that this service wrote itself'),
+    entry: z.string().describe('The leaf, byte for byte'),
+    record: recordShape.nullable().describe('The bytes that came in; null once erased'),
+  })
+  .meta({ id: 'StoredRecord' });
 
-  router
-    .route('/v1/records')
-    .post(admit, async (request, response) => {
-      const caller = response.locals['caller'] as KeyCaller;
-      const { kind, encoding } = judgeBody(request);
-      const chunks = receiveBody(request, encoding);
-      if (kind === 'json') await postOne(caller, chunks, response);
-      else await answerLines(await storeLines(chunks, (drafts) => ingest(caller, drafts), now), response);
-    })
-    .all(onlyMethods('POST'));
+const pendingReceipt = z
+  .object({ id: z.string(), level: levelShape, sealBy: unixSeconds })
+  .meta({ id: 'PendingReceipt', description: 'There is a receipt from the level included on.' });
 
-  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response): Promise<void> {
+const ETAG = { ETag: 'Once the level is final; the answer changes from then on only if the record is erased.' };
+
+const EXAMPLE = {
+  id: 'audit-000001',
+  kind: 'action_executed',
+  entity_id: 'order-1',
+  entity_type: 'order',
+  created_at: '2026-01-02T03:04:05.678901234Z',
+  actor_id: 'support-agent',
+  data: { action: 'REFUND_ORDER', amount_cents: 500 },
+};
+
+export function recordsOperations({ pools, logIdentity, ingest, registry, now }: RecordsDependencies): Operation[] {
+  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>) {
     const record = new RecordBytes();
     for await (const chunk of chunks) record.add(chunk);
     const [answer] = await ingest(caller, [readPiece(record.take(), now())]);
     if (answer === undefined || answer instanceof Problem) throw answer ?? new Error('ingest answered nothing');
-    if (answer.status === 'accepted') response.status(201).location(`/v1/records/${answer.id}`);
-    response.json(answer);
+    return answer.status === 'accepted'
+      ? reply(201, answer, { headers: { Location: `/v1/records/${answer.id}` } })
+      : reply(200, answer);
   }
 
-  router
-    .route('/v1/records/:id')
-    .get(async (request, response) => {
-      const { log, record, seal } = await lookUp(request.get('authorization'), request.params.id, response);
-      const head = {
-        id: record.id,
-        level: leafLevel(seal),
-        leafIndex: record.leafIndex,
-        leafHash: record.leafHash,
-        receivedAt: record.receivedAt.toISOString(),
-        sealBy: sealTerms(record.receivedAt, log.periodSeconds).sealBy,
-        key: parseEntry(record.entry).key,
-        entry: record.entry,
-      };
-      // The record goes out as the bytes that came in: parsing and writing it again would change numbers.
-      const bytes = record.disclosure === null ? Buffer.from('null') : recordBytes(record.disclosure);
-      const opening = Buffer.from(`${JSON.stringify(head).slice(0, -1)},"record":`);
-      response.type('application/json').send(Buffer.concat([opening, bytes, Buffer.from('}')]));
-    })
-    .all(onlyMethods('GET', 'HEAD'));
+  async function postLines(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response) {
+    await answerLines(await storeLines(chunks, (drafts) => ingest(caller, drafts), now), response);
+    return 'sent' as const;
+  }
 
-  router
-    .route('/v1/records/:id/receipt')
-    .get(async (request, response) => {
-      const { caller, log, record, seal } = await lookUp(request.get('authorization'), request.params.id, response);
-      const receipt = seal && (await pools.use(caller, (pool) => buildReceipt(pool, log, registry, record, seal)));
-      if (receipt !== undefined) {
-        response.json(receipt);
-        return;
-      }
-      const { sealBy } = sealTerms(record.receivedAt, log.periodSeconds);
-      response.status(202).json({ id: record.id, level: leafLevel(seal), sealBy });
-    })
-    .all(onlyMethods('GET', 'HEAD'));
-
-  async function lookUp(authorization: string | undefined, id: string, response: Response) {
-    const caller = await authenticate(authorization, 'read');
-    response.locals['caller'] = caller;
-    if (!RECORD_ID.test(id)) {
-      throw new Problem('invalid-parameter', 'A record id is 1 to 128 of the characters A-Z a-z 0-9 . _ : -');
-    }
+  async function lookUp(caller: Caller, id: string) {
     return pools.use(caller, async (pool) => {
       const log = await logIdentity(pool, caller.tenant);
       const record = await findRecord(pool, caller.tenant, id);
       if (record === undefined) throw new Problem('not-found', 'This log has no record with that id.');
       const { period } = sealTerms(record.receivedAt, log.periodSeconds);
       const seal = await coveringSeal(pool, caller.tenant, { leafIndex: record.leafIndex, period });
-      return { caller, log, record, seal };
+      return { log, record, seal };
     });
   }
 
-  return router;
+  return [
+    operation({
+      id: 'postRecords',
+      method: 'post',
+      path: '/v1/records',
+      tag: 'Records',
+      summary: 'Append one record, or up to 1,000 as NDJSON, to the log.',
+      description:
+        'It is stored durably when it is answered, and the answer holds a signed promise by when a seal covers it. The same id with the same bytes is a duplicate and changes nothing, so any request may be repeated.\n\nOf NDJSON every line has its own fate. The status speaks for the whole body: unless it is 200, nothing is acknowledged, and what was stored all the same is a duplicate when it is sent again. Bodies may be compressed with gzip; 5 MiB at most, also as they come out.',
+      access: { right: 'ingest' },
+      body: {
+        streamed: {
+          'application/json': { schema: recordShape, description: 'One record.' },
+          'application/x-ndjson': { schema: recordShape, description: 'One record per line.' },
+        },
+      },
+      answers: {
+        201: {
+          description: 'Appended.',
+          schema: recordAnswer,
+          headers: { Location: 'Where the record can be read.' },
+        },
+        200: {
+          description: 'It stood there already; or, of NDJSON, one line for each line that is not blank, in order.',
+          schema: recordAnswer,
+          lines: lineAnswer,
+        },
+      },
+      problems: [...RECORD_PROBLEMS, 'too-many-records', 'overloaded', 'tenant-ended'],
+      examples: {
+        bodies: [
+          { summary: 'One record', type: 'application/json', value: EXAMPLE },
+          {
+            summary: 'Two records',
+            type: 'application/x-ndjson',
+            text: [2, 3].map((at) => `${JSON.stringify({ ...EXAMPLE, id: `audit-00000${at}` })}\n`).join(''),
+          },
+        ],
+      },
+      async handle({ caller, request, response }) {
+        // Judged before a byte of the body is read.
+        const { kind, encoding } = judgeBody(request);
+        const chunks = receiveBody(request, encoding);
+        return kind === 'json' ? await postOne(caller, chunks) : await postLines(caller, chunks, response);
+      },
+    }),
+
+    operation({
+      id: 'getRecord',
+      method: 'get',
+      path: '/v1/records/{id}',
+      tag: 'Records',
+      summary: 'A record, and how far it has come.',
+      access: { right: 'read' },
+      params: byId,
+      answers: { 200: { description: 'The record stands in the log.', schema: storedRecord, headers: ETAG } },
+      problems: ['not-found'],
+      examples: { params: { id: EXAMPLE.id } },
+      async handle({ caller, params }) {
+        const { log, record, seal } = await lookUp(caller, params.id);
+        const level = leafLevel(seal);
+        const head = {
+          id: record.id,
+          level,
+          leafIndex: record.leafIndex,
+          leafHash: record.leafHash,
+          receivedAt: record.receivedAt.toISOString(),
+          sealBy: sealTerms(record.receivedAt, log.periodSeconds).sealBy,
+          key: parseEntry(record.entry).key,
+          entry: record.entry,
+        };
+        // The record goes out as the bytes that came in: parsing and writing it again would change numbers.
+        const bytes = record.disclosure === null ? Buffer.from('null') : recordBytes(record.disclosure);
+        const opening = Buffer.from(`${JSON.stringify(head).slice(0, -1)},"record":`);
+        return replyBytes(200, Buffer.concat([opening, bytes, Buffer.from('}')]), { immutable: level === 'final' });
+      },
+    }),
+
+    operation({
+      id: 'getReceipt',
+      method: 'get',
+      path: '/v1/records/{id}/receipt',
+      tag: 'Records',
+      summary: 'The record’s receipt: one file that proves it with nothing but the chain.',
+      access: { right: 'read' },
+      params: byId,
+      answers: {
+        200: { description: 'From the level included on.', schema: receiptShape, headers: ETAG },
+        202: { description: 'Not yet.', schema: pendingReceipt },
+      },
+      problems: ['not-found', 'log-damaged'],
+      examples: { params: { id: EXAMPLE.id } },
+      async handle({ caller, params }) {
+        const { log, record, seal } = await lookUp(caller, params.id);
+        const receipt = seal && (await pools.use(caller, (pool) => buildReceipt(pool, log, registry, record, seal)));
+        if (receipt !== undefined) return reply(200, receipt, { immutable: receipt.anchor.level === 'final' });
+        const { sealBy } = sealTerms(record.receivedAt, log.periodSeconds);
+        return reply(202, { id: record.id, level: leafLevel(seal), sealBy });
+      },
+    }),
+  ];
 }

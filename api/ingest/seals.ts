@@ -1,15 +1,24 @@
 /** Seals as this API shows them, and which one covers a leaf. */
 import type { Pool } from 'pg';
+import { z } from 'zod';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { ChainPosition } from '../../protocol/receipt.ts';
 import { tenantSchema } from '../../sql/login.ts';
+import { count, hex, unixSeconds } from '../http/shapes.ts';
 import type { LogIdentity } from './log-identity.ts';
+import { chainPosition } from './receipt-shape.ts';
 
-/** How far a record has come (design section 2). Nothing is confirmed that is not `final`. */
-export type Level = 'accepted' | 'sealed' | 'included' | 'safe' | 'final';
+export const levelShape = z
+  .enum(['accepted', 'sealed', 'included', 'safe', 'final'])
+  .meta({ id: 'Level', description: 'How far a record has come. Nothing is confirmed that is not final.' });
+
+/** How far a record has come (design section 2). */
+export type Level = z.infer<typeof levelShape>;
+
+const sealLevelShape = z.enum(['collected', 'hashed', 'sealed', 'included', 'safe', 'final']);
 
 /** How far a seal has come: before it is signed it is cut (`collected`) and has a root (`hashed`). */
-export type SealLevel = 'collected' | 'hashed' | Exclude<Level, 'accepted'>;
+export type SealLevel = z.infer<typeof sealLevelShape>;
 
 /** Levels of what stands in a block: from here on there are receipts. */
 export type AnchoredLevel = 'included' | 'safe' | 'final';
@@ -35,22 +44,29 @@ export interface SealRow {
 const COLUMNS = `seq, period, tree_size, level, root, prev, seal_hash, epoch, signer, signature, checkpoint, tx_hash,
   block_number, block_hash, log_index`;
 
-/** A seal in an answer. What is not there yet is null: root until `hashed`, signature until `sealed`, anchor until `included`. */
-export interface SealView {
-  logId: Hex;
-  seq: number;
-  period: number;
-  treeSize: number;
-  level: SealLevel;
-  root: Hex | null;
-  prev: Hex | null;
-  sealHash: Hex | null;
-  signer: Hex | null;
-  epoch: number | null;
-  signature: Hex | null;
-  checkpoint: string | null;
-  anchor: ChainPosition | null;
-}
+export const sealShape = z
+  .object({
+    logId: hex(32),
+    seq: count,
+    period: unixSeconds.describe('The first second of the sealed period'),
+    treeSize: count,
+    level: sealLevelShape,
+    root: hex(32).nullable(),
+    prev: hex(32).nullable(),
+    sealHash: hex(32).nullable(),
+    signer: hex(20).nullable(),
+    epoch: count.nullable(),
+    signature: hex(65).nullable(),
+    checkpoint: z.string().nullable().describe('The operator’s signed note (C2SP) for this size and root'),
+    anchor: chainPosition.nullable(),
+  })
+  .meta({
+    id: 'Seal',
+    description:
+      'What is not there yet is null: the root until hashed, the signature until sealed, the anchor until included.',
+  });
+
+type SealView = z.infer<typeof sealShape>;
 
 /** The level of a leaf from the seal that covers it first; none, or one without a signature, leaves it `accepted`. */
 export function leafLevel(seal: Pick<SealRow, 'level'> | undefined): Level {
@@ -114,18 +130,18 @@ export function sealView(row: SealRow, { logId }: Pick<LogIdentity, 'logId'>): S
     period: row.period,
     treeSize: row.tree_size,
     level: row.level,
-    root: hex(row.root),
-    prev: hex(row.prev),
-    sealHash: hex(row.seal_hash),
-    signer: hex(row.signer),
+    root: hexOf(row.root),
+    prev: hexOf(row.prev),
+    sealHash: hexOf(row.seal_hash),
+    signer: hexOf(row.signer),
     epoch: row.epoch,
-    signature: hex(row.signature),
+    signature: hexOf(row.signature),
     checkpoint: row.checkpoint,
     anchor: anchorOf(row),
   };
 }
 
-function hex(bytes: Buffer | null): Hex | null {
+function hexOf(bytes: Buffer | null): Hex | null {
   return bytes === null ? null : toHex(bytes);
 }
 

@@ -1,6 +1,7 @@
 /** The ingest API of a test's own: real application, real HTTP, real Postgres; its log lines are kept. */
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import pino from 'pino';
 import { createApp } from '../../api/ingest/app.ts';
 import type { BatchLimits } from '../../api/ingest/batcher.ts';
@@ -9,7 +10,9 @@ import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promis
 import { startServer, type Timeouts } from '../../api/http/server.ts';
 import { createTenantPools } from '../../api/http/tenant-pools.ts';
 import { tenantLogin } from '../../sql/login.ts';
+import type { OpenApiDocument } from '../../api/http/openapi.ts';
 import type { ProductDatabase } from '../product-database.ts';
+import { createConformance, type Conformance } from './conformance.ts';
 import { verifySession } from './session-tokens.ts';
 
 export interface Answer {
@@ -34,6 +37,10 @@ export interface IngestApi {
   directoryLookups(): number;
   get(path: string, apiKey?: string): Promise<Answer>;
   post(apiKey: string | undefined, body: Body, headers?: Record<string, string>): Promise<Answer>;
+  /** Any request. */
+  send(path: string, init: RequestInit): Promise<Answer>;
+  /** Every answer is compared with this API's OpenAPI document. */
+  conformance: Conformance;
   postLines(apiKey: string, body: Body): Promise<Answer>;
   stop(): Promise<void>;
 }
@@ -91,10 +98,16 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     ...(options.timeouts && { timeouts: options.timeouts }),
   });
 
+  const conformance = await conformanceOf(server.url);
+  // Nothing that this helper did itself is left in the log.
+  while (lines.length === 0) await nextTurn();
+  lines.length = 0;
+
   const send = async (path: string, init: RequestInit): Promise<Answer> => {
     const response = await fetch(server.url + path, init);
     const text = await response.text();
     const type = response.headers.get('content-type') ?? '';
+    conformance.check({ method: init.method ?? 'GET', path, status: response.status, contentType: type, text });
     let json: unknown;
     if (type.startsWith('application/x-ndjson')) {
       json = text
@@ -122,12 +135,25 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     directoryLookups: () => directoryLookups,
     get: (path, apiKey) => send(path, { headers: bearer(apiKey) }),
     post,
+    send,
+    conformance,
     postLines: (apiKey, body) => post(apiKey, body, { 'content-type': 'application/x-ndjson' }),
     async stop() {
       await server.drain();
       await Promise.all([pools.close(), directory.end()]);
     },
   };
+}
+
+/** One for all APIs of a test run: their documents are the same, and compiling schemas takes a while. */
+let shared: { document: string; conformance: Conformance } | undefined;
+
+async function conformanceOf(url: string): Promise<Conformance> {
+  const document = await (await fetch(`${url}/openapi.json`)).text();
+  if (shared?.document !== document) {
+    shared = { document, conformance: createConformance(JSON.parse(document) as OpenApiDocument) };
+  }
+  return shared.conformance;
 }
 
 const bearer = (key: string | undefined): Record<string, string> =>

@@ -23,7 +23,14 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import type { SealInput } from '../../workflows/seal.ts'; export type S = SealInput;`, IMPORTS],
     [`import { createKms } from '../../workers/kms.ts'; createKms();`, IMPORTS],
     [`import { startKms } from '../../dev/kms/server.ts'; startKms();`, IMPORTS],
+    [`import { Router } from 'express'; Router();`, IMPORTS],
+    [`import express from 'express'; express();`, IMPORTS],
     [`export const port = process.env['API_PORT'];`, ENVIRONMENT],
+  ],
+  'api/http': [
+    [`import { createApp } from '../ingest/app.ts'; createApp();`, IMPORTS],
+    [`import { Client } from '@temporalio/client'; new Client();`, IMPORTS],
+    [`import { failure } from '../../activities/failures.ts'; failure();`, IMPORTS],
   ],
   workflows: [
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
@@ -65,7 +72,9 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
 const ALLOWED: Record<string, string[]> = {
   'api/ingest': [
     `import { toHex } from '../../protocol/hex.ts'; import { tenantSchema } from '../../sql/login.ts'; import pg from 'pg'; toHex(tenantSchema(pg));`,
+    `import type { Response } from 'express'; import { operation } from '../http/operation.ts'; export const o = (r: Response) => operation(r);`,
   ],
+  'api/http': [`import express from 'express'; import { toHex } from '../../protocol/hex.ts'; toHex(express());`],
   workflows: [
     `import type { LogActivities } from '../activities/log/create.ts'; export type L = LogActivities;`,
     `import { sleep } from '@temporalio/workflow'; import { toHex } from '../protocol/hex.ts'; import { hour } from './ids.ts'; sleep(toHex(hour()));`,

@@ -1,0 +1,22 @@
+/** Lists come in pages, each found by a cursor: what stands behind the last item of the page before. */
+import { wholeNumber } from './shapes.ts';
+
+const DEFAULT_PAGE = 100;
+const MAX_PAGE = 1_000;
+
+/** How many items a page has at most. */
+export const pageLimit = wholeNumber(1)
+  .refine((limit) => limit <= MAX_PAGE, `must be at most ${MAX_PAGE}`)
+  .default(DEFAULT_PAGE)
+  .describe(`Items on a page, at most ${MAX_PAGE}; ${DEFAULT_PAGE} unless given`);
+
+/** The Link header (RFC 8288) to the next page, if there is one: a page without a cursor is the last. */
+export function nextPage(
+  path: string,
+  { after, ...rest }: { after: string | number | null } & Record<string, string | number | undefined | null>,
+): Record<string, string> {
+  if (after === null) return {};
+  const query = new URLSearchParams({ after: String(after) });
+  for (const [name, value] of Object.entries(rest)) if (value !== undefined) query.set(name, String(value));
+  return { Link: `<${path}?${query.toString()}>; rel="next"` };
+}

