@@ -34,15 +34,15 @@ const KINDS = {
     final: true,
   },
   'record-altered': {
-    text: 'A stored record does not hash to its leaf: the index is in the details. Nothing was signed.',
+    text: 'A stored record is not what its leaf says: the index is in the details. Nothing was signed.',
     final: true,
   },
   'tile-altered': {
-    text: 'Stored tiles do not give the root that was sealed before. Nothing was signed.',
+    text: 'A stored tile is not what lies below it, or was sealed: its place is in the details. Nothing was signed.',
     final: true,
   },
   'seal-altered': {
-    text: 'A stored seal cuts the records elsewhere than their times say: its seq is in the details. Nothing was signed.',
+    text: 'A stored seal is not what the records or the journal say: its seq is in the details. Nothing was signed.',
     final: true,
   },
   'seal-conflict': {

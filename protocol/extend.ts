@@ -15,7 +15,7 @@ interface Edge {
 }
 
 /** Root of a full tile: the hash that enters the level above. */
-function fullTileHash(hashes: Uint8Array, sha: Sha256): Uint8Array {
+export function fullTileHash(hashes: Uint8Array, sha: Sha256): Uint8Array {
   const row = new Uint8Array(hashes);
   // RFC 9162 section 2.1.1: 0x01 || left || right. Siblings lie side by side, so a pair is one copy into one buffer.
   const message = Uint8Array.of(1, ...row.subarray(0, 2 * HASH_SIZE));

@@ -153,8 +153,9 @@ async function confirm({ tenantId, period }: SealInput, seq: number, told: { cha
 async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: number): Promise<string | null> {
   const { signSeals } = proxyActivities<SigningActivities>({
     taskQueue: SIGNING_QUEUE,
-    startToCloseTimeout: '60s',
-    heartbeatTimeout: '30s',
+    // A signer reads every new entry: a million take seconds, and it says how far it has come.
+    startToCloseTimeout: '6h',
+    heartbeatTimeout: '60s',
     scheduleToCloseTimeout: periodSeconds * 1000,
     retry,
   });

@@ -2,18 +2,15 @@
  * Merkle-hash: from collected periods to roots. Every leaf since the last sealed size is read again and hashed again, so
  * a record that was altered or removed after it was accepted is found here, by its index, before anything is signed.
  */
-import { hash } from 'node:crypto';
 import type { Pool } from 'pg';
 import { extendTiles, type TreeExtension } from '../../protocol/extend.ts';
 import { hashLeaf } from '../../protocol/hash.ts';
 import { equalBytes } from '../../protocol/hex.ts';
-import { edgeTiles, rootFromTiles, TileError, TileSet } from '../../protocol/tile.ts';
+import { TileSet } from '../../protocol/tile.ts';
 import { failure } from '../failures.ts';
 import { tenantSchema } from '../../sql/login.ts';
-import { readTiles, writeTiles } from './tiles.ts';
-
-/** Node's own SHA-256: about twice as fast for a tree's many small inputs as the portable one. */
-const sha256 = (bytes: Uint8Array): Uint8Array => hash('sha256', bytes, 'buffer');
+import { knownEdge, sha256 } from './audit.ts';
+import { writeTiles } from './tiles.ts';
 
 /** Leaves read and hashed between two heartbeats: about 3 MiB of entries, well under a second. */
 const CHUNK = 8_192;
@@ -66,16 +63,10 @@ export async function hashCollectedSeals(
 /** The tree at the last hashed seal, from its right-edge tiles, which must still give that seal's root. */
 async function resume(pool: Pool, tenantId: string, last: SealRow | undefined): Promise<TreeExtension> {
   if (last === undefined) return extendTiles(0, new TileSet([]), sha256);
-  const tiles = await readTiles(pool, tenantId, edgeTiles(last.tree_size));
-  try {
-    if (last.root === null || !equalBytes(rootFromTiles(tiles, last.tree_size), last.root)) {
-      throw failure('tile-altered', { seq: last.seq, treeSize: last.tree_size });
-    }
-    return extendTiles(last.tree_size, tiles, sha256);
-  } catch (error) {
-    if (error instanceof TileError) throw failure('tile-altered', { level: error.tile.level, index: error.tile.index });
-    throw error;
-  }
+  const { seq, tree_size: size, root } = last;
+  const edge = root === null ? null : await knownEdge(pool, tenantId, { size, root });
+  if (edge === null) throw failure('seal-altered', { seq });
+  return extendTiles(size, edge, sha256);
 }
 
 /** Leaf hashes of [from, to), recomputed from the entries and compared with what was stored. */

@@ -1,6 +1,7 @@
 /**
  * The signer (design section 3, wall 3). It is asked for a seal by tenant and seq, never for a digest or a root, and
- * believes nobody: not the workflow, not the product database, not KMS. What it has stated before is in its journal.
+ * believes nobody: not the workflow, not the product database, not KMS. What it has stated before is in its journal, and what it
+ * has not stated yet it reads and hashes itself (inspect.ts).
  *
  * Crash boundaries: before `journal.state` nothing has happened. After it the statement is fixed, and whoever comes next
  * signs exactly that. After KMS signed, a signature that was not recorded is made again over the same digest. After
@@ -21,11 +22,14 @@ import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { unlessFrozen } from '../log/freeze.ts';
 import { originOf } from '../log/origin.ts';
-import { treeExtends } from './extends.ts';
+import { inspectExtension, inspectOldLeaves, inspectSeals, type Inspected } from './inspect.ts';
 import type { Journal, JournalLog, Statement } from './journal.ts';
 
 /** How long a compared key policy counts as compared. */
 const POLICY_CHECK_MS = 24 * 60 * 60 * 1000;
+
+/** Stored seals that are held against the journal before a new statement; beyond that many, in turn. */
+const OLD_SEALS = 1_000;
 
 /** Succession comes with custody; until then every log is in its first epoch. */
 const FIRST_EPOCH = 0;
@@ -42,8 +46,8 @@ export interface SigningDependencies {
   periodSeconds: number;
   roles: KeyRoles;
   alert: Alert;
-  /** Tells Temporal that the work goes on; `seq` is the last one that was signed. */
-  heartbeat: (seq: number) => void;
+  /** Tells Temporal that the work goes on: the last seq that was signed, or the last leaf that was read. */
+  heartbeat: (reached: { seq: number } | { leaf: number }) => void;
   now: () => number;
 }
 
@@ -107,6 +111,21 @@ export function createSigningActivities(deps: SigningDependencies) {
     }
   }
 
+  const inspected = ({ tenantId }: JournalLog): Inspected => ({
+    pool,
+    tenantId,
+    progress: (leaf) => deps.heartbeat({ leaf }),
+  });
+
+  /** Before something new is stated, a part of what was stated before: is it still stored as it was? */
+  async function inspectPast(log: JournalLog, { seal }: Statement): Promise<void> {
+    const parts = Math.ceil(seal.seq / OLD_SEALS);
+    const from = (seal.seq % parts) * OLD_SEALS + 1;
+    const statements = await journal.between(log.logId, from, Math.min(seal.seq, from + OLD_SEALS - 1));
+    await inspectSeals(pool, log.tenantId, fromHex(log.genesisSigner, 20), statements);
+    await inspectOldLeaves(inspected(log), seal);
+  }
+
   /** The statement for this seq: the journaled one if there is one, else a new one that extends the last. */
   async function statementFor(log: JournalLog, onChain: LogState, seq: number): Promise<Statement> {
     const { rows } = await pool.query<StoredSeal>(
@@ -136,10 +155,7 @@ export function createSigningActivities(deps: SigningDependencies) {
       if (before !== null && seal.period !== before.seal.period + log.periodSeconds) {
         throw failure('not-an-extension', { seq });
       }
-      const from = before === null ? null : { size: before.seal.treeSize, root: before.seal.root };
-      if (!(await treeExtends(pool, log.tenantId, from, { size: seal.treeSize, root: seal.root }))) {
-        throw failure('not-an-extension', { seq });
-      }
+      await inspectExtension(inspected(log), log.periodSeconds, before?.seal ?? null, seal);
       // Only now, when the contract has confirmed it, does the log's identity become a fact of the journal.
       if (last === null) await journal.openLog(log);
       await journal.state(FIRST_EPOCH, seal, hash);
@@ -214,10 +230,12 @@ export function createSigningActivities(deps: SigningDependencies) {
         await checkPolicy(tenantId);
         const log = await identify(tenantId);
         const onChain = await readChain(log);
+        const last = await journal.last(log.logId);
+        if (last !== null && seqs.some((seq) => seq > last.seal.seq)) await inspectPast(log, last);
         const hashes: Hex[] = [];
         for (const seq of seqs) {
           hashes.push(await signOne(log, onChain, seq));
-          deps.heartbeat(seq);
+          deps.heartbeat({ seq });
         }
         return hashes;
       });

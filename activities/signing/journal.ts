@@ -28,6 +28,8 @@ export interface Journal {
   /** The statement with the highest seq, or null. */
   last(logId: Hex): Promise<Statement | null>;
   at(logId: Hex, seq: number): Promise<Statement | null>;
+  /** Statements of a range of seqs, both included, in order. */
+  between(logId: Hex, from: number, to: number): Promise<Statement[]>;
   /** Writes a statement unless one stands for its (log, epoch, seq); durable when it returns. */
   state(epoch: number, seal: Seal, sealHash: Hex): Promise<void>;
   /** Keeps the first signature of a statement. */
@@ -53,14 +55,15 @@ const SELECT_STATEMENT = `
     FROM journal.statements s LEFT JOIN journal.signatures g USING (log_id, epoch, seq)`;
 
 export function createJournal(pool: Pool): Journal {
-  const one = async (logId: Hex, where: string, parameters: unknown[]): Promise<Statement | null> => {
+  const statements = async (logId: Hex, where: string, parameters: unknown[]): Promise<Statement[]> => {
     const { rows } = await pool.query<StatementRow>(`${SELECT_STATEMENT} WHERE s.log_id = $1 ${where}`, [
       bytes(logId),
       ...parameters,
     ]);
-    const row = rows[0];
-    return row === undefined ? null : toStatement(logId, row);
+    return rows.map((row) => toStatement(logId, row));
   };
+  const one = async (logId: Hex, where: string, parameters: unknown[]): Promise<Statement | null> =>
+    (await statements(logId, where, parameters))[0] ?? null;
   return {
     async log(origin, chainId, contract) {
       const { rows } = await pool.query<{
@@ -102,6 +105,7 @@ export function createJournal(pool: Pool): Journal {
     },
     last: (logId) => one(logId, 'ORDER BY s.seq DESC, s.epoch DESC LIMIT 1', []),
     at: (logId, seq) => one(logId, 'AND s.seq = $2 ORDER BY s.epoch DESC LIMIT 1', [seq]),
+    between: (logId, from, to) => statements(logId, 'AND s.seq BETWEEN $2 AND $3 ORDER BY s.seq, s.epoch', [from, to]),
     async state(epoch, seal, hash) {
       await pool.query(
         `INSERT INTO journal.statements (log_id, epoch, seq, period, tree_size, root, prev, seal_hash)

@@ -3,7 +3,7 @@ import { Problem } from '../http/problems.ts';
 import type { Right } from './rights.ts';
 
 /** The tenant schema that this code was written for; one that lags is refused, its neighbours are not. */
-export const TENANT_SCHEMA_VERSION = 5;
+export const TENANT_SCHEMA_VERSION = 6;
 
 /** Columns of `kiff.find_api_key` and `kiff.find_member`. */
 export interface TenantState {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
-import { createPool, databaseFailure } from '../../activities/database.ts';
+import { createPool } from '../../activities/database.ts';
 import { createLogActivities } from '../../activities/log/create.ts';
 import { hashLeaf } from '../../protocol/hash.ts';
 import { toHex } from '../../protocol/hex.ts';
@@ -11,6 +11,7 @@ import { durableCluster, type TestCluster } from '../durable-cluster.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { ReferenceTree } from '../protocol/reference-tree.ts';
 import { accept, databaseTime } from '../sql/batch.ts';
+import { failsAs } from './plane.ts';
 
 const P = 1;
 /** More than one chunk of leaves (8,192, hash.ts), so that there is a middle. */
@@ -77,7 +78,7 @@ describe('a seal while the database crashes (F7)', function () {
     await blocker.query(`INSERT INTO ${tenantSchema(tenant.id)}.tiles VALUES (0, 32, sha256('in the way'))`);
     const hashing = assert.rejects(
       log.hashSeals({ tenantId: tenant.id, throughSeq: cut.seq }),
-      (error) => databaseFailure(error)?.type === 'database-unavailable',
+      failsAs('database-unavailable'),
     );
     while (
       (await query(`SELECT FROM pg_stat_activity WHERE usename = 'kiff_sealing' AND wait_event_type = 'Lock'`))

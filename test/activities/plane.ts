@@ -19,9 +19,9 @@ import { deployRegistry, type DeployedRegistry } from '../../contracts/deploy.ts
 import { ACCESS_KEYS, LOCAL_ROLES, localPrincipals } from '../../dev/kms-roles.ts';
 import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
 import { startKms } from '../../dev/kms/server.ts';
-import { tenantSchema } from '../../sql/login.ts';
 import { connectAgreedChain, connectAllEndpoints, connectChain } from '../../workers/chain.ts';
 import { anvil } from '../parts.ts';
+import { accept } from '../sql/batch.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 
 const DEPLOYER = privateKeyToAccount('0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80');
@@ -216,15 +216,10 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     },
     async post(tenant, count) {
       const client = await database.connect(tenant.url);
-      const bodies = Array.from({ length: count }, () => Buffer.from('{"attribution":null,"record":{}}'));
-      await client.query(`SELECT ${tenantSchema(tenant.id)}.accept($1, $2, $3, $4, $5, $6)`, [
-        bodies.map(() => crypto.randomUUID()),
-        bodies,
-        bodies.map(() => 29),
-        bodies.map(() => Buffer.alloc(32, 1)),
-        bodies.map(() => Buffer.alloc(32, 2)),
-        tenant.keyId,
-      ]);
+      for (let posted = 0; posted < count; posted += 1_000) {
+        const ids = Array.from({ length: Math.min(1_000, count - posted) }, () => crypto.randomUUID());
+        await accept(client, tenant, ids, tenant.keyId);
+      }
       await client.end();
     },
     async collect(tenant) {

@@ -134,8 +134,10 @@ describe('who may do what in the product database', () => {
       ],
       kiff_signing: [
         [`SELECT FROM ${tenant.role}.seals`, true],
-        [`SELECT FROM ${tenant.role}.records`, false],
+        [`SELECT FROM ${tenant.role}.records`, true],
+        [`SELECT FROM ${tenant.role}.unkept_commitments(0, 1)`, true],
         [`SELECT FROM ${tenant.role}.bodies`, false],
+        [`UPDATE ${tenant.role}.records SET entry = entry`, false],
         [`SELECT ${tenant.role}.collect(0)`, false],
         [`UPDATE ${tenant.role}.tiles SET hashes = hashes`, false],
       ],
