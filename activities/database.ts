@@ -14,6 +14,7 @@ const OWN_STATES: Readonly<Record<string, FailureType>> = {
   KF010: 'log-identity-conflict',
   KF011: 'log-not-active',
   KF020: 'wallet-held',
+  KF052: 'tenant-in-use',
   KF031: 'tile-altered',
   KF040: 'not-an-extension',
   KF041: 'not-an-extension',

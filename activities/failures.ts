@@ -65,6 +65,10 @@ const KINDS = {
   'log-frozen': { text: 'The log is frozen; `kiff recover` says why, and the ways on.', final: true },
   'log-not-active': { text: 'The tenant has no active log.', final: true },
   'log-identity-conflict': { text: 'The tenant already has a log of another identity.', final: true },
+  'tenant-in-use': {
+    text: 'The tenant was active, or records or seals are there: nothing of it is taken away.',
+    final: true,
+  },
   'seal-unknown': { text: 'There is no such seal to sign.', final: true },
   'foreign-nonce': {
     text: "The relayer's nonce was used by a transaction that is not ours; the wallet stops.",
@@ -104,4 +108,5 @@ type AlertName =
   | 'anchor-unproved'
   | 'transaction-reverted'
   | 'fee-ceiling'
-  | 'relayer-low';
+  | 'relayer-low'
+  | 'undo-failed';

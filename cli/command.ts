@@ -11,7 +11,6 @@ export interface Terminal {
  * A subcommand: takes the arguments behind its name, resolves to the exit code.
  */
 export interface Command {
-  readonly summary: string;
   readonly usage: string;
   run(args: readonly string[], terminal: Terminal): Promise<number>;
 }

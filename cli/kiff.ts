@@ -3,7 +3,20 @@
 import { printable, type Command } from './command.ts';
 import { verifyCommand } from './verify.ts';
 
-const COMMANDS: ReadonlyMap<string, Command> = new Map([['verify', verifyCommand]]);
+/**
+ * Commands and what the list says of them. What operators use is loaded when it is called for: whoever verifies runs nothing but
+ * this folder and protocol/.
+ */
+const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Command> }> = new Map([
+  ['verify', { summary: 'verify a receipt or a promise', load: async () => verifyCommand }],
+  [
+    'tenant',
+    {
+      summary: 'list, create, pause and resume tenants (operators)',
+      load: async () => (await import('./operator/tenant.ts')).tenantCommand,
+    },
+  ],
+]);
 
 function usage(): string {
   const lines = Array.from(COMMANDS, ([name, { summary }]) => `  ${name.padEnd(12)}${summary}`);
@@ -21,7 +34,7 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     process.stdout.write(usage());
     return 0;
   }
-  const command = name === undefined ? undefined : COMMANDS.get(name);
+  const command = await (name === undefined ? undefined : COMMANDS.get(name)?.load());
   if (command === undefined) {
     process.stderr.write(
       `kiff: ${name === undefined ? 'no command' : `there is no command ${printable(name)}`}\n\n${usage()}`,

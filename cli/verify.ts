@@ -41,4 +41,4 @@ async function run(args: readonly string[], { stdin, stdout, stderr }: Terminal)
   }
 }
 
-export const verifyCommand: Command = { summary: 'verify a receipt or a promise', usage: USAGE, run };
+export const verifyCommand: Command = { usage: USAGE, run };

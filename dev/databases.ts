@@ -48,7 +48,7 @@ export async function prepareLocalDatabases(
   return ran;
 }
 
-export const loginSecrets = (secrets: Secrets): LoginSecrets => ({
+const loginSecrets = (secrets: Secrets): LoginSecrets => ({
   tenant: Buffer.from(secrets.tenantLogin, 'hex'),
   custody: Buffer.from(secrets.custodyLogin, 'hex'),
 });

@@ -26,7 +26,7 @@ export interface Surroundings {
   custodyPort: number;
 }
 
-export const PROCESSES = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin'] as const;
+export const PROCESSES = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration'] as const;
 export type ProcessName = (typeof PROCESSES)[number];
 
 const ENTRY: Record<ProcessName, string> = {
@@ -36,6 +36,7 @@ const ENTRY: Record<ProcessName, string> = {
   signing: 'workers/signing/main.js',
   anchoring: 'workers/anchoring/main.js',
   keyadmin: 'workers/keyadmin/main.js',
+  migration: 'workers/migration/main.js',
 };
 
 /** The application plane: served over HTTP, and without Temporal, KMS or chain. */
@@ -102,7 +103,14 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         IDLE_SECONDS: '10',
       };
     case 'keyadmin':
-      return { ...temporal.env, ...roles, ...aws(around.kms, 'admin') };
+      return { ...temporal.env, ...roles, ...aws(around.kms, 'admin'), DATABASE_URL: database('kiff_keyadmin') };
+    case 'migration':
+      return {
+        ...temporal.env,
+        DATABASE_URL: database('kiff_migrate'),
+        TENANT_LOGIN_SECRET: secrets.tenantLogin,
+        CUSTODY_LOGIN_SECRET: secrets.custodyLogin,
+      };
   }
 }
 

@@ -17,7 +17,10 @@ const RECORDED = {
   'seal-awaiting-signer': `WorkflowType = 'seal' AND ExecutionStatus = 'Completed' AND \`Level\` = 'awaiting-signer'`,
   'seal-hour': `WorkflowType = 'sealHour' AND ExecutionStatus = 'Completed'`,
   'anchor-wallet': `WorkflowType = 'anchorWallet'`,
+  command: `WorkflowType = 'command' AND ExecutionStatus = 'Completed'`,
   'tenant-onboarding': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Completed'`,
+  // Stop the anchoring worker (SIGSTOP), create a tenant, cancel its onboarding.
+  'tenant-onboarding-undone': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Canceled'`,
 } as const;
 
 const [, , directory, ...names] = process.argv;

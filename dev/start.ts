@@ -14,7 +14,7 @@ import { readStackEnv, type StackEnv } from './env.ts';
 import { bringUp } from './parts.ts';
 import { startStack, type Stack } from './stack.ts';
 import { claimState, clearState, readJson, stateDirectory, writeJson } from './state.ts';
-import { createTenant, periodsBehind, type LocalTenant } from './tenant.ts';
+import { createTenant, operatorUrl, periodsBehind, type LocalTenant } from './tenant.ts';
 
 const DEMO = 'demo';
 const say = (line = ''): void => void process.stdout.write(`${line}\n`);
@@ -133,6 +133,7 @@ async function demoTenant(stack: Stack, state: string): Promise<{ tenant: LocalT
     chainId: around.chainId,
     contract: registry.address,
     databaseUrl: around.superuserUrl,
+    operatorDatabaseUrl: operatorUrl(around),
     kmsUrl: around.kms.url,
     tenants: [tenant, ...tenants.filter(({ id }) => id !== DEMO)],
   });

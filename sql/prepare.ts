@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { LoginSecrets } from './login.ts';
 import { migrate, readMigrations } from './migrate.ts';
-import { bootstrapCluster, LOGINS, type Login } from './roles.ts';
+import { bootstrapCluster, JOURNAL_LOGINS, LOGINS, type Login } from './roles.ts';
 import { migrateTenant } from './tenant.ts';
 
 export const PRODUCT = 'kiff';
@@ -35,8 +35,7 @@ interface Prepared {
   tenants: number;
 }
 
-const JOURNAL_LOGINS: readonly Login[] = ['kiff_migrate', 'kiff_journal'];
-const PRODUCT_LOGINS = LOGINS.filter((login) => login !== 'kiff_journal');
+const PRODUCT_LOGINS = LOGINS.filter((login) => !JOURNAL_LOGINS.includes(login));
 
 /**
  * Safe to repeat, to interrupt and to run twice at once.
@@ -59,10 +58,10 @@ export async function prepareDatabases(preparation: Preparation): Promise<Prepar
     }
   }
 
-  const journal = await connected(migrateUrl(journalServer, JOURNAL, passwords), (client) =>
+  const journal = await connected(loginUrl(journalServer, JOURNAL, 'kiff_journal_migrate', passwords), (client) =>
     migrate(client, 'journal', readMigrations('journal'), 'kiff_journal_owner'),
   );
-  return connected(migrateUrl(productServer, PRODUCT, passwords), async (client) => {
+  return connected(loginUrl(productServer, PRODUCT, 'kiff_migrate', passwords), async (client) => {
     const product = await migrate(client, 'product', readMigrations('product'), 'kiff_owner');
     await client.query('SET ROLE kiff_owner');
     await recordDeployment(client, deployment);
@@ -81,10 +80,10 @@ function onlyFor(logins: readonly Login[], passwords: Record<Login, string>): Re
   return Object.fromEntries(entries) as Record<Login, string>;
 }
 
-function migrateUrl(server: string, database: string, passwords: Record<Login, string>): string {
+function loginUrl(server: string, database: string, login: Login, passwords: Record<Login, string>): string {
   const url = new URL(server);
-  url.username = 'kiff_migrate';
-  url.password = passwords.kiff_migrate;
+  url.username = login;
+  url.password = passwords[login];
   url.pathname = `/${database}`;
   return url.href;
 }

@@ -14,7 +14,10 @@ const OWNERS = ['kiff_owner', 'kiff_journal_owner'] as const;
  */
 const TENANT_GROUPS = ['kiff_tenant_logins', 'kiff_custody_logins'] as const;
 
-/** Logins, one per process and credential. `kiff_migrate` is the deployment job's, `kiff_operator` is for people. */
+/**
+ * Logins, one per process and credential. `kiff_migrate` is the migration job's and worker's; the journal has another one, so
+ * that whoever may become the product's owner cannot become the journal's. `kiff_operator` is for people.
+ */
 export const LOGINS = [
   'kiff_migrate',
   'kiff_api',
@@ -24,9 +27,16 @@ export const LOGINS = [
   'kiff_sealing',
   'kiff_signing',
   'kiff_anchoring',
+  'kiff_keyadmin',
+  'kiff_journal_migrate',
   'kiff_journal',
 ] as const;
 export type Login = (typeof LOGINS)[number];
+
+/** Those that have business with the journal, and with nothing else. */
+export const JOURNAL_LOGINS: readonly Login[] = ['kiff_journal_migrate', 'kiff_journal'];
+/** Those that run migrations: not bound by the limits of a runtime login. */
+const MIGRATION_LOGINS: readonly Login[] = ['kiff_migrate', 'kiff_journal_migrate'];
 
 const { escapeIdentifier, escapeLiteral } = pg;
 
@@ -62,16 +72,20 @@ export async function bootstrapCluster(
       login,
       `LOGIN NOINHERIT ${createRole} PASSWORD ${escapeLiteral(options.passwords[login])}`,
     );
-    if (login === 'kiff_migrate') continue;
+    if (MIGRATION_LOGINS.includes(login)) continue;
     for (const setting of RUNTIME_SETTINGS) await client.query(`ALTER ROLE ${escapeIdentifier(login)} ${setting}`);
   }
-  await client.query('GRANT kiff_owner, kiff_journal_owner TO kiff_migrate WITH INHERIT FALSE, SET TRUE');
+  await client.query('GRANT kiff_owner TO kiff_migrate WITH INHERIT FALSE, SET TRUE');
+  await client.query('GRANT kiff_journal_owner TO kiff_journal_migrate WITH INHERIT FALSE, SET TRUE');
+  // An earlier version let one login migrate both.
+  await client.query('REVOKE kiff_journal_owner FROM kiff_migrate');
   // It makes tenants' logins members; what the groups may, it may not.
   await client.query(`GRANT ${TENANT_GROUPS.join(', ')} TO kiff_migrate WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`);
 
-  const product = LOGINS.filter((login) => login !== 'kiff_journal');
+  const product = LOGINS.filter((login) => !JOURNAL_LOGINS.includes(login));
   await ensureDatabase(client, options.product, 'kiff_owner', [...product, ...TENANT_GROUPS]);
-  await ensureDatabase(client, options.journal, 'kiff_journal_owner', ['kiff_migrate', 'kiff_journal']);
+  await ensureDatabase(client, options.journal, 'kiff_journal_owner', JOURNAL_LOGINS);
+  await client.query(`REVOKE CONNECT ON DATABASE ${escapeIdentifier(options.journal)} FROM kiff_migrate`);
 }
 
 async function ensureRole(client: Client, role: string, attributes: string): Promise<void> {
@@ -79,7 +93,7 @@ async function ensureRole(client: Client, role: string, attributes: string): Pro
   await client.query(`${rowCount === 0 ? 'CREATE' : 'ALTER'} ROLE ${escapeIdentifier(role)} ${attributes}`);
 }
 
-async function ensureDatabase(client: Client, name: string, owner: string, logins: string[]): Promise<void> {
+async function ensureDatabase(client: Client, name: string, owner: string, logins: readonly string[]): Promise<void> {
   const { rowCount } = await client.query('SELECT FROM pg_catalog.pg_database WHERE datname = $1', [name]);
   const database = escapeIdentifier(name);
   if (rowCount === 0) await client.query(`CREATE DATABASE ${database} OWNER ${escapeIdentifier(owner)}`);

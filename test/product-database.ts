@@ -10,7 +10,7 @@ import { fromHex, toHex, type Hex } from '../protocol/hex.ts';
 import { logId } from '../protocol/logid.ts';
 import { custodyLogin, custodyRole, tenantLogin, tenantSchema, type DatabaseLogin } from '../sql/login.ts';
 import { migrate, readMigrations } from '../sql/migrate.ts';
-import { bootstrapCluster, LOGINS, type Login } from '../sql/roles.ts';
+import { bootstrapCluster, JOURNAL_LOGINS, LOGINS, type Login } from '../sql/roles.ts';
 import { migrateTenant } from '../sql/tenant.ts';
 import { postgres } from './parts.ts';
 
@@ -43,7 +43,7 @@ export interface TenantOptions {
 }
 
 export interface ProductDatabase {
-  /** One URL per login; `kiff_journal`'s is of the journal, all others of the product database. */
+  /** One URL per login; `kiff_journal`'s and its migrations' are of the journal, all others of the product database. */
   urls: Record<Login, string>;
   /** The product database and the journal, as superuser. */
   superuserUrl: string;
@@ -97,7 +97,7 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
   await alone(clusterUrl, (client) => bootstrapCluster(client, { ...names, passwords: PASSWORDS }));
   const urls = Object.fromEntries(
     LOGINS.map((login) => {
-      const database = login === 'kiff_journal' ? names.journal : names.product;
+      const database = JOURNAL_LOGINS.includes(login) ? names.journal : names.product;
       return [login, withLogin(clusterUrl, database, login, PASSWORDS[login])];
     }),
   ) as Record<Login, string>;
@@ -113,7 +113,7 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
 
   const migration = await connect(urls.kiff_migrate);
   await migrate(migration, 'product', readMigrations('product'), 'kiff_owner');
-  const journal = await connect(withDatabase(urls.kiff_migrate, names.journal));
+  const journal = await connect(urls.kiff_journal_migrate);
   await migrate(journal, 'journal', readMigrations('journal'), 'kiff_journal_owner');
   await journal.end();
 

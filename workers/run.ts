@@ -14,8 +14,12 @@ export interface WorkerOptions {
   activities: object;
   log: Logger;
   workflowBundle?: WorkflowBundleOption;
+  /** At most; Temporal's default unless given. */
+  concurrentActivities?: number;
   /** Runs once the worker is connected and before it polls. */
   prepare?: (connection: NativeConnection, namespace: string) => Promise<void>;
+  /** Goes on beside the worker, and is stopped before its connection closes. */
+  beside?: (connection: NativeConnection, namespace: string) => { stop(): Promise<void> };
   /** Runs when the worker has ended. */
   close: () => Promise<void>;
 }
@@ -32,7 +36,7 @@ export async function connect(temporal: ClientConnectConfig): Promise<NativeConn
 }
 
 export async function runWorker(connection: NativeConnection, options: WorkerOptions): Promise<void> {
-  const { temporal, taskQueue, activities, log, workflowBundle } = options;
+  const { temporal, taskQueue, activities, log, workflowBundle, concurrentActivities } = options;
   const namespace = namespaceOf(temporal);
   try {
     const worker = await Worker.create({
@@ -43,11 +47,17 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
       interceptors: { activity: [fixedFailures(log, createAlert(log))] },
       shutdownGraceTime: GRACE,
       ...(workflowBundle === undefined ? {} : { workflowBundle }),
+      ...(concurrentActivities === undefined ? {} : { maxConcurrentActivityTaskExecutions: concurrentActivities }),
     });
     await options.prepare?.(connection, namespace);
     const running = worker.run();
+    const beside = options.beside?.(connection, namespace);
     log.info({ taskQueue, namespace }, 'ready');
-    await running;
+    try {
+      await running;
+    } finally {
+      await beside?.stop();
+    }
   } finally {
     await connection.close();
     await options.close();

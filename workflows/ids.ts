@@ -4,9 +4,11 @@ export const SEALING_QUEUE = 'sealing';
 export const SIGNING_QUEUE = 'signing';
 export const ANCHORING_QUEUE = 'anchoring';
 export const KEYADMIN_QUEUE = 'keyadmin';
+export const MIGRATION_QUEUE = 'migration';
 
 /** Seconds; a period is named by its first second. */
 export const sealId = (tenantId: string, period: number): string => `seal/${tenantId}/${period}`;
+export const commandId = (id: number): string => `command/${id}`;
 export const onboardingId = (tenantId: string): string => `onboarding/${tenantId}`;
 export const walletId = (chainId: number, relayer: string): string => `anchor/${chainId}/${relayer}`;
 export const SCHEDULE_ID = 'seal-hour';

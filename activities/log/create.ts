@@ -127,6 +127,27 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
       return rows.length === 1;
     },
 
+    /**
+     * Gives an onboarding up: the tenant cannot become active any more.
+     * @returns its first period instead if it is active already; then nothing may be undone
+     */
+    async abandonOnboarding({ tenantId }: { tenantId: string }): Promise<{ firstPeriod: number | null }> {
+      const { rows } = await pool.query<{ period: number | null }>('SELECT kiff.abandon_onboarding($1) AS period', [
+        tenantId,
+      ]);
+      return { firstPeriod: rows[0]?.period ?? null };
+    },
+
+    /** Forgets the identity of a log whose onboarding was given up. @throws failure tenant-in-use */
+    async closeLog({ tenantId }: { tenantId: string }): Promise<void> {
+      await pool.query('SELECT kiff.close_log($1)', [tenantId]);
+    },
+
+    /** An undo that failed for good leaves something behind: a person has to take it away. */
+    async tellUndoFailed({ tenantId, step }: { tenantId: string; step: string }): Promise<void> {
+      alert('undo-failed', { tenantId, step });
+    },
+
     /** Makes the tenant active. Its first sealed period is the one that this moment lies in. */
     async activateTenant({ tenantId }: { tenantId: string }): Promise<{ firstPeriod: number }> {
       const { rows } = await pool.query<{ period: number }>('SELECT kiff.activate_tenant($1) AS period', [tenantId]);

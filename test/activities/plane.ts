@@ -10,6 +10,7 @@ import { createAnchoringActivities } from '../../activities/anchoring/create.ts'
 import { createRelayer } from '../../activities/anchoring/relayer.ts';
 import { createPool } from '../../activities/database.ts';
 import type { Alert } from '../../activities/failures.ts';
+import { onboardingAbandoned } from '../../activities/keyadmin/abandoned.ts';
 import { createKeyAdminActivities, ensureDeploymentKeys } from '../../activities/keyadmin/create.ts';
 import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
 import { createLogActivities } from '../../activities/log/create.ts';
@@ -108,7 +109,13 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
   let alerted: { name: string; fields: Readonly<Record<string, string | number>> }[] = [];
   const alert: Alert = (name, fields) => alerted.push({ name, fields });
 
-  const keyAdmin = { kms: kmsAs('admin'), roles: LOCAL_ROLES };
+  const keyAdminPool = pool(database.urls.kiff_keyadmin);
+  const keyAdmin = {
+    kms: kmsAs('admin'),
+    roles: LOCAL_ROLES,
+    onboardingAbandoned: (tenantId: string) => onboardingAbandoned(keyAdminPool, tenantId),
+    alert,
+  };
   await ensureDeploymentKeys(keyAdmin);
   const relayer = createRelayer(kmsAs('relayer'), await keyAddress(kmsAs('relayer'), RELAYER_ALIAS));
   const devnet = createTestClient({ mode: 'anvil', transport: http(rpcUrl) });

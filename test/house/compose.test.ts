@@ -17,6 +17,7 @@ import { packageRoot } from '../../dev/root.ts';
 import { readMigrationEnv } from '../../sql/env.ts';
 import { readAnchoringEnv } from '../../workers/anchoring/env.ts';
 import { readKeyAdminEnv } from '../../workers/keyadmin/env.ts';
+import { readMigrationWorkerEnv } from '../../workers/migration/env.ts';
 import { readSealingEnv } from '../../workers/sealing/env.ts';
 import { readSigningEnv } from '../../workers/signing/env.ts';
 import { SEARCH_ATTRIBUTES } from '../../workflows/attributes.ts';
@@ -24,8 +25,8 @@ import { developmentValues, environmentOf, filled, variablesIn, written, type Se
 
 const services = Object.entries(written.services);
 const isSecret = (variable: string): boolean => /(PASSWORD|SECRET|SECRET_ACCESS_KEY|PROMISE_KEY)$/.test(variable);
-const OWN = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migrate'];
-const WORKERS = ['sealing', 'signing', 'anchoring', 'keyadmin'];
+const OWN = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration', 'migrate'];
+const WORKERS = ['sealing', 'signing', 'anchoring', 'keyadmin', 'migration'];
 
 /** Its own networks; with `network_mode: service:x` it sits in x's. */
 function networksOf(service: Service): string[] {
@@ -78,6 +79,7 @@ describe('docker-compose.yml', () => {
       signing: readSigningEnv,
       anchoring: readAnchoringEnv,
       keyadmin: readKeyAdminEnv,
+      migration: readMigrationWorkerEnv,
       migrate: readMigrationEnv,
       kms: readKmsEnv,
       devnet: readDevnetEnv,
@@ -89,6 +91,7 @@ describe('docker-compose.yml', () => {
       signing: 'JOURNAL_URL',
       anchoring: 'FROM_BLOCK',
       keyadmin: 'KMS_ADMIN_ARN',
+      migration: 'TENANT_LOGIN_SECRET',
       migrate: 'KIFF_API_PASSWORD',
       kms: 'KMS_PRINCIPALS',
       devnet: 'CONTRACT',
@@ -144,7 +147,8 @@ describe('docker-compose.yml', () => {
       sealing: [...temporal, 'DATABASE_URL', 'KIFF_HOST'],
       signing: [...temporal, ...kms, ...roles, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'JOURNAL_URL', 'KIFF_HOST'],
       anchoring: [...temporal, ...kms, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'FROM_BLOCK'],
-      keyadmin: [...temporal, ...kms, ...roles],
+      keyadmin: [...temporal, ...kms, ...roles, 'DATABASE_URL'],
+      migration: [...temporal, 'DATABASE_URL', 'TENANT_LOGIN_SECRET', 'CUSTODY_LOGIN_SECRET'],
     };
     for (const [name, expected] of Object.entries(names)) {
       it(`${name}: ${expected.length} variables`, () => {
@@ -161,13 +165,15 @@ describe('docker-compose.yml', () => {
         KIFF_SEALING_PASSWORD: ['migrate', 'sealing'],
         KIFF_SIGNING_PASSWORD: ['migrate', 'signing'],
         KIFF_ANCHORING_PASSWORD: ['anchoring', 'migrate'],
+        KIFF_KEYADMIN_PASSWORD: ['keyadmin', 'migrate'],
         KIFF_JOURNAL_PASSWORD: ['migrate', 'signing'],
-        KIFF_MIGRATE_PASSWORD: ['migrate'],
+        KIFF_JOURNAL_MIGRATE_PASSWORD: ['migrate'],
+        KIFF_MIGRATE_PASSWORD: ['migrate', 'migration'],
         PRODUCT_DB_SUPERUSER_PASSWORD: ['migrate', 'product-db'],
         JOURNAL_DB_SUPERUSER_PASSWORD: ['journal-db', 'migrate'],
         TEMPORAL_DB_PASSWORD: ['temporal', 'temporal-db', 'temporal-schema'],
-        TENANT_LOGIN_SECRET: ['api', 'migrate'],
-        CUSTODY_LOGIN_SECRET: ['migrate'],
+        TENANT_LOGIN_SECRET: ['api', 'migrate', 'migration'],
+        CUSTODY_LOGIN_SECRET: ['migrate', 'migration'],
         PROMISE_KEY: ['api'],
         SIGNER_AWS_SECRET_ACCESS_KEY: ['kms', 'signing'],
         RELAYER_AWS_SECRET_ACCESS_KEY: ['anchoring', 'kms'],
@@ -189,6 +195,8 @@ describe('docker-compose.yml', () => {
         ['sealing', 'kiff_sealing'],
         ['signing', 'kiff_signing'],
         ['anchoring', 'kiff_anchoring'],
+        ['keyadmin', 'kiff_keyadmin'],
+        ['migration', 'kiff_migrate'],
       ] as const) {
         const url = new URL(environmentOf(name)['DATABASE_URL'] ?? '');
         assert.deepEqual([url.username, url.hostname, url.pathname], [login, 'product-db', '/kiff']);
@@ -221,7 +229,7 @@ describe('docker-compose.yml', () => {
 
     for (const [target, sources] of Object.entries({
       'journal-db': ['migrate', 'signing'],
-      'product-db': ['anchoring', 'api', 'custody', 'migrate', 'sealing', 'signing'],
+      'product-db': ['anchoring', 'api', 'custody', 'keyadmin', 'migrate', 'migration', 'sealing', 'signing'],
       'temporal-db': ['temporal', 'temporal-schema'],
       temporal: [...WORKERS, 'temporal-db', 'temporal-schema', 'temporal-setup', 'temporal-ui'],
       kms: ['anchoring', 'devnet', 'keyadmin', 'kms-port', 'signing'],

@@ -64,6 +64,14 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { Problem } from '../api/http/problems.ts'; new Problem();`, IMPORTS],
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
     [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
+    [`import pg from 'pg'; pg();`, IMPORTS],
+  ],
+  'cli/operator': [
+    [`import { Problem } from '../../api/http/problems.ts'; new Problem();`, IMPORTS],
+    [`import { Client } from '@temporalio/client'; new Client();`, IMPORTS],
+    [`import { migrateTenant } from '../../sql/tenant.ts'; migrateTenant();`, IMPORTS],
+    [`import { createTenant } from '../../dev/tenant.ts'; createTenant();`, IMPORTS],
+    [`export const url = process.env['OPERATOR_DATABASE_URL'];`, ENVIRONMENT],
   ],
   'workers/sealing': [[`export const url = process.env['DATABASE_URL'];`, ENVIRONMENT]],
 };
@@ -85,7 +93,13 @@ const ALLOWED: Record<string, string[]> = {
   'activities/log': [
     `import { keccak256 } from 'viem'; import { toHex } from '../../protocol/hex.ts'; import { failure } from '../failures.ts'; failure(toHex(keccak256()));`,
   ],
-  cli: [`import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt();`],
+  cli: [
+    `import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt();`,
+    `export const operators = () => import('./operator/tenant.ts');`,
+  ],
+  'cli/operator': [
+    `import pg from 'pg'; import { createApiKey } from '../../api/ingest/api-key.ts'; import { UsageError } from '../command.ts'; new UsageError(pg, createApiKey());`,
+  ],
   'workers/sealing/env.ts': [`export const url = process.env['DATABASE_URL'];`],
 };
 

@@ -61,7 +61,8 @@ describe('walls', function () {
         /^(TEMPORAL_\w+|DATABASE_URL|JOURNAL_URL|KIFF_HOST|BASE_RPC_URLS|CHAIN_ID|CONTRACT|KMS_\w+_ARN|AWS_\w+)$/,
       anchoring:
         /^(TEMPORAL_\w+|DATABASE_URL|BASE_RPC_URLS|CHAIN_ID|CONTRACT|FROM_BLOCK|POLL_SECONDS|IDLE_SECONDS|AWS_\w+)$/,
-      keyadmin: /^(TEMPORAL_\w+|KMS_\w+_ARN|AWS_\w+)$/,
+      keyadmin: /^(TEMPORAL_\w+|DATABASE_URL|KMS_\w+_ARN|AWS_\w+)$/,
+      migration: /^(TEMPORAL_\w+|DATABASE_URL|TENANT_LOGIN_SECRET|CUSTODY_LOGIN_SECRET)$/,
     };
 
     for (const name of PROCESSES) {

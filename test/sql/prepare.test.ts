@@ -93,8 +93,8 @@ describe('the migration job', function () {
   it('gives a login a password only on the server where it has business', async () => {
     const journalOf = (login: Login) => journal.url(JOURNAL, login, password(login));
     await query(journalOf('kiff_journal'), 'SELECT FROM journal.statements');
-    await query(journalOf('kiff_migrate'), 'SELECT 1');
-    for (const login of ['kiff_api', 'kiff_sealing', 'kiff_signing', 'kiff_anchoring'] as const) {
+    await query(journalOf('kiff_journal_migrate'), 'SELECT 1');
+    for (const login of ['kiff_migrate', 'kiff_api', 'kiff_sealing', 'kiff_signing', 'kiff_anchoring'] as const) {
       await assert.rejects(query(journalOf(login), 'SELECT 1'), { code: '28P01' }, login);
     }
     await assert.rejects(query(product.url(PRODUCT, 'kiff_journal', password('kiff_journal')), 'SELECT 1'), {

@@ -21,7 +21,15 @@ describe('stored workflow histories', function () {
   this.timeout(60_000);
 
   it('are of every kind of workflow', () => {
-    for (const kind of ['seal-final', 'seal-awaiting-signer', 'seal-hour', 'anchor-wallet', 'tenant-onboarding']) {
+    for (const kind of [
+      'seal-final',
+      'seal-awaiting-signer',
+      'seal-hour',
+      'anchor-wallet',
+      'tenant-onboarding',
+      'tenant-onboarding-undone',
+      'command',
+    ]) {
       assert.ok(names.includes(`${kind}.json`), `no history of ${kind}`);
     }
   });

@@ -1,6 +1,7 @@
-/** The sealing worker: all workflows, and the log's own activities. It holds no key and sees no chain. */
+/** The sealing worker: all workflows, the log's own activities, and the inbox. It holds no key and sees no chain. */
 import { heartbeat } from '@temporalio/activity';
 import { Client } from '@temporalio/client';
+import { createCommandActivities } from '../../activities/commands/create.ts';
 import { createPool } from '../../activities/database.ts';
 import { createLogActivities } from '../../activities/log/create.ts';
 import { SEALING_QUEUE } from '../../workflows/ids.ts';
@@ -8,6 +9,7 @@ import { bundlePath } from '../bundle.ts';
 import { createAlert, createLog } from '../log.ts';
 import { connect, runWorker, start } from '../run.ts';
 import { readSealingEnv } from './env.ts';
+import { startInbox, startWith } from './inbox.ts';
 import { ensureSealSchedule, requireSearchAttributes } from './schedule.ts';
 
 const log = createLog('sealing', 'info');
@@ -15,18 +17,28 @@ const log = createLog('sealing', 'info');
 start(log, async () => {
   const env = readSealingEnv();
   log.level = env.LOG_LEVEL;
-  const pool = createPool(env.DATABASE_URL, 10);
+  const pool = createPool(env.DATABASE_URL, 14);
   await runWorker(await connect(env.temporal), {
     temporal: env.temporal,
     taskQueue: SEALING_QUEUE,
     log,
     workflowBundle: { codePath: bundlePath },
-    activities: createLogActivities({ pool, host: env.KIFF_HOST, alert: createAlert(log), heartbeat }),
+    activities: {
+      ...createLogActivities({ pool, host: env.KIFF_HOST, alert: createAlert(log), heartbeat }),
+      ...createCommandActivities({ pool }),
+    },
     async prepare(connection, namespace) {
       const client = new Client({ connection, namespace });
       await requireSearchAttributes(client);
       await ensureSealSchedule(client, pool, env.SEAL_SPREAD_SECONDS);
     },
+    beside: (connection, namespace) =>
+      startInbox({
+        pool,
+        databaseUrl: env.DATABASE_URL,
+        start: startWith(new Client({ connection, namespace })),
+        log,
+      }),
     close: () => pool.end(),
   });
 });

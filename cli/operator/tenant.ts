@@ -1,0 +1,153 @@
+/** `kiff tenant`: list, show, create, pause and resume tenants. For operators: it needs the login kiff_operator. */
+import { parseArgs } from 'node:util';
+import pg from 'pg';
+import { printable, UsageError, type Command, type Terminal } from '../command.ts';
+import { readOperatorUrl } from './env.ts';
+import { createTenant, readTenant, readTenants, Refused, setPaused, type TenantView } from './tenants.ts';
+
+const USAGE = `Usage: kiff tenant list [--json]
+       kiff tenant show ID [--json]
+       kiff tenant create ID [--wait SECONDS] [--json]
+       kiff tenant pause ID
+       kiff tenant resume ID
+
+  list      every tenant, its state, and how far its log has come
+  show      one of them
+  create    schema, logins, signing key, log on chain, first API key (shown once); waits until it can be used
+  pause     takes no records and seals nothing until resumed; the API knows it within 5 seconds
+  resume    what was not sealed meanwhile is made up by the next seal
+
+  --wait SECONDS    how long create waits (60); the onboarding goes on all the same, and create may be said again
+  --json            prints JSON
+
+OPERATOR_DATABASE_URL names the product database with the login kiff_operator; nothing else is needed.
+
+Exit code: 0 done, 1 refused or failed, 2 the arguments or the environment are unusable.
+`;
+
+interface Arguments {
+  action: 'list' | 'show' | 'create' | 'pause' | 'resume';
+  id: string;
+  waitSeconds: number;
+  json: boolean;
+}
+
+function readArguments(args: readonly string[]): Arguments {
+  let parsed;
+  try {
+    parsed = parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: { wait: { type: 'string', default: '60' }, json: { type: 'boolean', default: false } },
+    });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
+  }
+  const [action, id, ...more] = parsed.positionals;
+  const { wait, json } = parsed.values;
+  if (action !== 'list' && action !== 'show' && action !== 'create' && action !== 'pause' && action !== 'resume') {
+    throw new UsageError(action === undefined ? 'say what to do' : `there is no action ${printable(action)}`);
+  }
+  if ((action === 'list') !== (id === undefined) || more.length > 0) {
+    throw new UsageError(action === 'list' ? 'list takes no tenant' : `${action} takes one tenant`);
+  }
+  if (!/^[1-9]\d{0,4}$/.test(wait)) throw new UsageError('--wait takes seconds');
+  return { action, id: id ?? '', waitSeconds: Number(wait), json };
+}
+
+async function run(args: readonly string[], { stdout, stderr }: Terminal): Promise<number> {
+  try {
+    const wanted = readArguments(args);
+    const client = new pg.Client({
+      connectionString: readOperatorUrl(),
+      connectionTimeoutMillis: 5_000,
+      application_name: 'kiff-operator',
+    });
+    // A connection that breaks fails the query that runs on it.
+    client.on('error', () => undefined);
+    try {
+      await client.connect();
+      stdout.write(await act(client, wanted));
+      return 0;
+    } finally {
+      await client.end();
+    }
+  } catch (error) {
+    const unusable = error instanceof UsageError;
+    if (!unusable && !(error instanceof Refused) && !isDatabaseError(error)) throw error;
+    stderr.write(`kiff tenant: ${printable((error as Error).message)}\n${unusable ? 'See: kiff tenant --help\n' : ''}`);
+    return unusable ? 2 : 1;
+  }
+}
+
+/** The server's own words, and those of a connection that fails; anything else is a bug and shows its stack. */
+function isDatabaseError(error: unknown): boolean {
+  return (
+    error instanceof pg.DatabaseError ||
+    (error instanceof Error && 'code' in error) ||
+    /^timeout|^Connection/.test((error as Error).message)
+  );
+}
+
+/** @returns what to print */
+async function act(client: pg.Client, { action, id, waitSeconds, json }: Arguments): Promise<string> {
+  switch (action) {
+    case 'list': {
+      const tenants = await readTenants(client);
+      return json ? lines(tenants) : table(tenants);
+    }
+    case 'show': {
+      const tenant = await readTenant(client, id);
+      return json ? lines(tenant) : details(tenant);
+    }
+    case 'create': {
+      const { tenant, apiKey } = await createTenant(client, id, waitSeconds * 1000);
+      if (json) return lines({ ...tenant, apiKey });
+      const key = apiKey ?? 'none was made: the tenant has one already, and its admins make the next';
+      return `${details(tenant)}  API key         ${key}\n${apiKey === null ? '' : '                  It is shown this once and kept nowhere.\n'}`;
+    }
+    case 'pause':
+    case 'resume':
+      await setPaused(client, id, action === 'pause');
+      return `${id} is ${action === 'pause' ? 'paused' : 'active'}\n`;
+  }
+}
+
+const lines = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+function table(tenants: readonly TenantView[]): string {
+  const rows = tenants.map(({ id, status, log }) => [
+    id,
+    log?.frozen === undefined || log.frozen === null ? status : `${status}, frozen`,
+    log === null ? '' : `${log.signedSeq} / ${log.includedSeq} / ${log.finalSeq}`,
+  ]);
+  return [['TENANT', 'STATE', 'SEALS signed / included / final'], ...rows]
+    .map(([id = '', state = '', seals = '']) => `${id.padEnd(26)}${state.padEnd(20)}${seals}`.trimEnd())
+    .join('\n')
+    .concat('\n');
+}
+
+function details({ id, status, schemaVersion, createdAt, activatedAt, log }: TenantView): string {
+  const facts: [string, string][] = [
+    ['state', status],
+    ['schema', `version ${schemaVersion}`],
+    ['created', time(createdAt)],
+    ['active since', activatedAt === null ? 'not yet' : time(activatedAt)],
+  ];
+  if (log !== null) {
+    facts.push(
+      ['log', log.origin],
+      ['log id', log.logId],
+      ['first signer', log.genesisSigner],
+      ['first period', log.firstPeriod === null ? 'not yet' : time(log.firstPeriod)],
+      ['on chain', log.registered ? 'registered' : 'not yet'],
+      ['frozen', log.frozen ?? 'no'],
+      ['seals', `${log.signedSeq} signed, ${log.includedSeq} in a block, ${log.finalSeq} final`],
+    );
+  }
+  return `${id}\n${facts.map(([name, value]) => `  ${name.padEnd(16)}${value}\n`).join('')}`;
+}
+
+const time = (unixSeconds: number): string => new Date(unixSeconds * 1000).toISOString().slice(0, 19).concat('Z');
+
+export const tenantCommand: Command = { usage: USAGE, run };
