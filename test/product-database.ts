@@ -38,6 +38,8 @@ export interface TenantOptions {
   genesisSigner?: Hex;
   /** False leaves the tenant in onboarding, with a log that is not active. */
   activate?: boolean;
+  /** Per second, of the tenant and of its first key, in place of the defaults; null is no limit. */
+  limits?: { requests: number | null; records: number | null };
   /** Moves the log's beginning into the past, so that there are periods to collect at once. */
   firstPeriod?: number;
 }
@@ -173,6 +175,12 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
       await sql('UPDATE kiff.logs SET first_period = $2 WHERE tenant = $1', [id, tenant.firstPeriod]);
     }
     const { id: keyId, key } = await createKey(tenant);
+    const { limits } = tenantOptions;
+    if (limits !== undefined) {
+      for (const owner of [null, keyId]) {
+        await sql('SELECT kiff.set_limits($1, $2, $3, $4)', [id, owner, limits.requests, limits.records]);
+      }
+    }
     return Object.assign(tenant, { apiKey: key, keyId });
   };
 

@@ -1,5 +1,7 @@
 /** Who asks, as the directory knew it within the last seconds: an API key or a person, of one tenant. */
 
+import type { Limits } from './limits.ts';
+
 interface OfTenant {
   tenant: string;
   loginVersion: number;
@@ -9,6 +11,7 @@ interface OfTenant {
 
 export interface KeyCaller extends OfTenant {
   keyId: string;
+  limits: { tenant: Limits; key: Limits };
   scopes: readonly string[];
   /** `kiff.tenants.links_version`: the tenant's wallet links changed when it does. */
   linksVersion: number;
@@ -16,6 +19,7 @@ export interface KeyCaller extends OfTenant {
 }
 
 export interface UserCaller extends OfTenant {
+  limits: { tenant: Limits };
   /** Clerk's id of the person. */
   userId: string;
   /** The origin that the session token was issued to: one of ours. */

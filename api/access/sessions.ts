@@ -4,7 +4,7 @@ import type { UserCaller } from './caller.ts';
 import { ruleFor, type Right } from './rights.ts';
 import type { Session, VerifySession } from './session-token.ts';
 import { createShortMemory } from './short-memory.ts';
-import { admitTenant, type TenantState } from './tenant-state.ts';
+import { admitTenant, tenantLimits, type TenantState } from './tenant-state.ts';
 
 /** What the directory knows of a token's organisation and user (`kiff.find_member`). */
 export interface MemberRow extends TenantState {
@@ -62,6 +62,7 @@ export function createSessions({ verify, findMember, now }: SessionsDependencies
       userId,
       party: session.party,
       managesKeys: session.has('org:keys:manage'),
+      limits: { tenant: tenantLimits(row) },
     };
   };
 }

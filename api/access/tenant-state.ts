@@ -1,5 +1,6 @@
 /** Whether a tenant can be served now, whoever asks. */
 import { Problem } from '../http/problems.ts';
+import type { Limits } from './limits.ts';
 import type { Right } from './rights.ts';
 
 /** The tenant schema that this code was written for; one that lags is refused, its neighbours are not. */
@@ -12,6 +13,13 @@ export interface TenantState {
   /** The organisation was deleted at Clerk: nobody could revoke its keys any more, so they write no more. */
   organisation_deleted: boolean;
   frozen_reason: string | null;
+  /** Per second; null: no limit. */
+  tenant_requests: number | null;
+  tenant_records: number | null;
+}
+
+export function tenantLimits({ tenant_requests: requests, tenant_records: records }: TenantState): Limits {
+  return { requests, records };
 }
 
 /** @throws Problem tenant-not-ready, tenant-ended, log-frozen */

@@ -2,13 +2,12 @@
  * The OpenAPI 3.1 document of a list of operations, made of the schemas that validate their requests and type their
  * answers. Schemas with an id of their own (`.meta({ id })`) become components.
  */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ruleFor } from '../access/rights.ts';
 import { JSON_PROBLEMS } from './json-body.ts';
+import { jsonSchema, type JsonSchema } from './json-schema.ts';
 import type { Access, Answer, BodyExample, Operation, OperationFacts } from './operation.ts';
 import { problemShape, problemStatus, type ProblemSlug } from './problems.ts';
-
-type JsonSchema = Record<string, unknown>;
 
 export interface ApiInfo {
   title: string;
@@ -205,11 +204,7 @@ function wrapped(schema: JsonSchema): JsonSchema {
 function responseOf({ description, schema, type = 'application/json', lines, headers }: Answer, describe: Describe) {
   return {
     description,
-    ...(headers && {
-      headers: Object.fromEntries(
-        Object.entries(headers).map(([name, says]) => [name, { description: says, schema: { type: 'string' } }]),
-      ),
-    }),
+    ...(headers && { headers: headersOf(headers) }),
     ...(schema && {
       content: {
         [type]: { schema: describe(schema) },
@@ -217,6 +212,18 @@ function responseOf({ description, schema, type = 'application/json', lines, hea
       },
     }),
   };
+}
+
+const RETRY = { 'Retry-After': 'Seconds.' };
+const LIMITS = {
+  'RateLimit-Policy': 'Each limit that applies: its quota q within a window of w seconds. Every answer has it.',
+  RateLimit: 'What is left of each (r), and in how many seconds it is whole again (t). Every answer has it.',
+};
+
+function headersOf(headers: Record<string, string>): NonNullable<ResponseObject['headers']> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, says]) => [name, { description: says, schema: { type: 'string' } }]),
+  );
 }
 
 function problemResponses(operation: OperationFacts, describe: Describe): Record<string, ResponseObject> {
@@ -229,44 +236,11 @@ function problemResponses(operation: OperationFacts, describe: Describe): Record
       String(status),
       {
         description: slugs.join(', '),
-        ...((status === 429 || status === 503) && {
-          headers: { 'Retry-After': { description: 'Seconds.', schema: { type: 'string' } } },
-        }),
+        ...((status === 429 || status === 503) && { headers: headersOf({ ...RETRY, ...(status === 429 && LIMITS) }) }),
         content: {
           'application/problem+json': { schema: describe(problemShape(slugs as [ProblemSlug, ...ProblemSlug[]])) },
         },
       },
     ]),
-  );
-}
-
-/** One schema as JSON Schema 2020-12, with named parts among the components. */
-function jsonSchema(schema: z.ZodType, components: Map<string, JsonSchema>): JsonSchema {
-  // `input`: what is sent over the wire; it also leaves objects open to members that come later.
-  const { $schema: _, $defs, ...rest } = z.toJSONSchema(schema, { io: 'input', target: 'draft-2020-12' });
-  for (const [name, part] of Object.entries($defs ?? {})) {
-    const { id: _id, ...described } = moved(part) as JsonSchema;
-    const known = components.get(name);
-    if (known !== undefined && JSON.stringify(known) !== JSON.stringify(described)) {
-      throw new Error(`two schemas are called ${name}`);
-    }
-    components.set(name, described);
-  }
-  return moved(rest) as JsonSchema;
-}
-
-/** References point into the document's components; the widest range of integers says nothing and goes. */
-function moved(part: unknown): unknown {
-  if (Array.isArray(part)) return part.map(moved);
-  if (typeof part !== 'object' || part === null) return part;
-  return Object.fromEntries(
-    Object.entries(part)
-      .filter(([, value]) => value !== Number.MAX_SAFE_INTEGER && value !== Number.MIN_SAFE_INTEGER)
-      .map(([name, value]) => [
-        name,
-        name === '$ref' && typeof value === 'string'
-          ? value.replace('#/$defs/', '#/components/schemas/')
-          : moved(value),
-      ]),
   );
 }

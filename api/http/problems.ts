@@ -98,7 +98,11 @@ function problemType(slug: ProblemSlug): ProblemType {
 
 /** The document as readers of the API get it described; `type` is narrowed to those that an answer can have. */
 export function problemShape(slugs: readonly [ProblemSlug, ...ProblemSlug[]]) {
+  const limited = slugs.includes('rate-limited') && {
+    'violated-policies': z.array(z.string()).describe('The limits that were exceeded, as RateLimit-Policy names them'),
+  };
   return z.object({
+    ...limited,
     type: z.enum(slugs.map(problemType) as [ProblemType, ...ProblemType[]]).describe('Stable: decide by it.'),
     title: z.string(),
     status: z.literal([...new Set(slugs.map(problemStatus))]),

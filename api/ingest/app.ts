@@ -4,6 +4,7 @@ import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from '../../protocol/eip712.ts';
 import type { Hex } from '../../protocol/hex.ts';
+import { createRateLimits } from '../access/limits.ts';
 import type { VerifySession } from '../access/session-token.ts';
 import { createApplication } from '../http/application.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
@@ -38,7 +39,7 @@ const INFO = {
   title: 'KIFF Cloud',
   version: '1',
   description:
-    'Takes custody of the audit records of AI agents: appends them to a tenant’s Merkle log, seals the log every hour with the tenant’s key and anchors the seal on Base.\n\nErrors are problem documents (RFC 9457). Lists come in pages with a cursor and a Link header. Answers that cannot change carry a strong ETag. Unknown members of answers are to be ignored: more may come.',
+    'Takes custody of the audit records of AI agents: appends them to a tenant’s Merkle log, seals the log every hour with the tenant’s key and anchors the seal on Base.\n\nErrors are problem documents (RFC 9457). Requests and records are limited per key and per tenant: the headers RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers-10) say how much and what is left. Lists come in pages with a cursor and a Link header. Answers that cannot change carry a strong ETag. Unknown members of answers are to be ignored: more may come.',
   tags: [
     { name: 'Records', description: 'What agents post, and what proves it.' },
     { name: 'Seals', description: 'Signed statements about the log, one per period.' },
@@ -50,6 +51,7 @@ export function createApp(dependencies: AppDependencies): Express {
   const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
   const { isDraining = () => false } = dependencies;
   const authenticate = createAuthenticate({ directory, verifySession, now });
+  const limits = createRateLimits(now);
   const logIdentity = createLogIdentities(registry);
   const batcher = createBatcher(
     (key, drafts) => pools.use(key, (pool) => acceptBatch(pool, key.tenant, key.keyId, drafts)),
@@ -61,13 +63,14 @@ export function createApp(dependencies: AppDependencies): Express {
   return createApplication({
     info: INFO,
     operations: [
-      ...recordsOperations({ pools, logIdentity, ingest, registry, now }),
+      ...recordsOperations({ pools, logIdentity, ingest, limits, registry, now }),
       ...sealsOperations({ pools, logIdentity }),
       ...policyOperations({ pools, logIdentity, directory, promiseKeys, now }),
     ],
     admit: async (right, request, response) => {
       const caller = await authenticate(request.get('authorization'), right);
       response.locals['caller'] = caller;
+      limits.admit(caller, right, response);
       return caller;
     },
     log,

@@ -6,7 +6,7 @@ import { ruleFor, type Right } from '../access/rights.ts';
 import { createSessions, type MemberRow } from '../access/sessions.ts';
 import { looksLikeToken, type VerifySession } from '../access/session-token.ts';
 import { createShortMemory } from '../access/short-memory.ts';
-import { admitTenant, type TenantState } from '../access/tenant-state.ts';
+import { admitTenant, tenantLimits, type TenantState } from '../access/tenant-state.ts';
 import { Problem, unavailable } from '../http/problems.ts';
 import { isUnavailable } from '../http/database.ts';
 import { API_KEY_PREFIX, hashApiKey, parseApiKey } from './api-key.ts';
@@ -23,6 +23,8 @@ interface KeyRow extends TenantState {
   revoked_at: Date | null;
   login_version: number;
   links_version: number;
+  key_requests: number | null;
+  key_records: number | null;
   /** Null while the tenant has no log. */
   log_ordinal: number | null;
 }
@@ -92,6 +94,10 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
       keyId: row.key_id,
       scopes: row.scopes,
       linksVersion: row.links_version,
+      limits: {
+        tenant: tenantLimits(row),
+        key: { requests: row.key_requests, records: row.key_records },
+      },
     };
   }
 

@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Registry } from '../../protocol/eip712.ts';
 import { parseEntry } from '../../protocol/entry.ts';
 import type { Caller, KeyCaller } from '../access/caller.ts';
+import type { RateLimits } from '../access/limits.ts';
 import { operation, reply, replyBytes, type Operation } from '../http/operation.ts';
 import { Problem } from '../http/problems.ts';
 import { judgeBody, receiveBody } from '../http/request-body.ts';
@@ -11,7 +12,7 @@ import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
 import { recordAnswer, type Ingest } from './ingest.ts';
 import type { LogIdentities } from './log-identity.ts';
 import { answerLines, lineAnswer, storeLines } from './post-lines.ts';
-import { RECORD_ID, RECORD_ID_RULE, RECORD_PROBLEMS, recordShape } from './record.ts';
+import { RECORD_ID, RECORD_ID_RULE, RECORD_PROBLEMS, recordShape, type RecordDraft } from './record.ts';
 import { readPiece, RecordBytes } from './record-bytes.ts';
 import { buildReceipt } from './receipt.ts';
 import { receiptShape } from './receipt-shape.ts';
@@ -23,6 +24,7 @@ interface RecordsDependencies {
   pools: TenantPools;
   logIdentity: LogIdentities;
   ingest: Ingest;
+  limits: RateLimits;
   registry: Registry;
   /** Unix milliseconds. */
   now: () => number;
@@ -60,10 +62,18 @@ const EXAMPLE = {
   data: { action: 'REFUND_ORDER', amount_cents: 500 },
 };
 
-export function recordsOperations({ pools, logIdentity, ingest, registry, now }: RecordsDependencies): Operation[] {
-  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>) {
+export function recordsOperations({
+  pools,
+  logIdentity,
+  ingest,
+  limits,
+  registry,
+  now,
+}: RecordsDependencies): Operation[] {
+  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response) {
     const record = new RecordBytes();
     for await (const chunk of chunks) record.add(chunk);
+    limits.charge(caller, 1, response);
     const [answer] = await ingest(caller, [readPiece(record.take(), now())]);
     if (answer === undefined || answer instanceof Problem) throw answer ?? new Error('ingest answered nothing');
     return answer.status === 'accepted'
@@ -72,7 +82,11 @@ export function recordsOperations({ pools, logIdentity, ingest, registry, now }:
   }
 
   async function postLines(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response) {
-    await answerLines(await storeLines(chunks, (drafts) => ingest(caller, drafts), now), response);
+    const store = (drafts: readonly RecordDraft[]) => {
+      limits.charge(caller, drafts.length, response);
+      return ingest(caller, drafts);
+    };
+    await answerLines(await storeLines(chunks, store, now), response);
     return 'sent' as const;
   }
 
@@ -130,7 +144,7 @@ export function recordsOperations({ pools, logIdentity, ingest, registry, now }:
         // Judged before a byte of the body is read.
         const { kind, encoding } = judgeBody(request);
         const chunks = receiveBody(request, encoding);
-        return kind === 'json' ? await postOne(caller, chunks) : await postLines(caller, chunks, response);
+        return kind === 'json' ? await postOne(caller, chunks, response) : await postLines(caller, chunks, response);
       },
     }),
 
