@@ -12,6 +12,15 @@ import { createPlane, failsAs, type Plane } from './plane.ts';
 
 const schema = (tenant: TestTenant): string => `kiff_t_${tenant.id}`;
 
+interface Grown {
+  tenant: TestTenant;
+  /** The last seal that is signed, over 3 records. */
+  sealed: number;
+  /** The first seal over all 6 records, and the newest one: collected only. */
+  covering: number;
+  seq: number;
+}
+
 describe('a frozen log', function () {
   this.timeout(60_000);
   let plane: Plane;
@@ -22,15 +31,32 @@ describe('a frozen log', function () {
   after(() => plane.stop());
   beforeEach(() => plane.alerts());
 
-  /** A tenant with one anchored seal over three records, and three more records collected for the next. */
-  async function grown(): Promise<{ tenant: TestTenant; seq: number }> {
-    const tenant = await plane.tenant();
+  /** A tenant with a signed seal over three records, and three more records collected for the next. */
+  async function grow(tenant: TestTenant): Promise<Grown> {
     await plane.post(tenant, 3);
     const first = await plane.collect(tenant);
     await sealAll(tenant, first);
-    await plane.anchorAll();
     await plane.post(tenant, 3);
-    return { tenant, seq: await plane.collect(tenant) };
+    const seq = await plane.collect(tenant);
+    const [row] = await plane.database.sql<{ covering: number }>(
+      `SELECT min(seq) AS covering FROM ${schema(tenant)}.seals WHERE tree_size = 6`,
+    );
+    return { tenant, sealed: first, covering: row!.covering, seq };
+  }
+
+  /** So many of them: they wait for the ends of their periods together, but are registered one after the other. */
+  async function grown(count: number): Promise<Grown[]> {
+    const tenants: TestTenant[] = [];
+    while (tenants.length < count) tenants.push(await plane.tenant());
+    return Promise.all(tenants.map(grow));
+  }
+
+  /** The newest period that is over. */
+  async function periodBefore(): Promise<number> {
+    const [now] = await plane.database.sql<{ period: number }>(
+      'SELECT floor(extract(epoch FROM clock_timestamp()))::bigint - 1 AS period',
+    );
+    return now!.period;
   }
 
   async function sealAll(tenant: TestTenant, throughSeq: number): Promise<void> {
@@ -45,7 +71,7 @@ describe('a frozen log', function () {
     await plane.database.sql(sql.replaceAll('{schema}', schema(tenant)));
   }
 
-  const FOUND: [row: string, table: string, sql: string, type: string, facts: object][] = [
+  const FOUND: [row: string, table: string, sql: string, type: string, facts: (log: Grown) => object][] = [
     [
       'F33: a record altered by a superuser',
       'records',
@@ -53,7 +79,7 @@ describe('a frozen log', function () {
        UPDATE {schema}.records SET entry = convert_to(replace(convert_from(entry, 'UTF8'), '"key":"k', '"key":"x'), 'UTF8')
         WHERE leaf_index = 4`,
       'record-altered',
-      { index: 4 },
+      () => ({ index: 4 }),
     ],
     [
       'a leaf hash altered by a superuser',
@@ -61,51 +87,76 @@ describe('a frozen log', function () {
       `ALTER TABLE {schema}.records DROP CONSTRAINT leaf_hash_of_entry;
        UPDATE {schema}.records SET leaf_hash = sha256('something else') WHERE leaf_index = 5`,
       'record-altered',
-      { index: 5 },
+      () => ({ index: 5 }),
     ],
     [
       'F34: a record deleted by a superuser',
       'records',
       'DELETE FROM {schema}.records WHERE leaf_index = 4',
       'record-missing',
-      { index: 4 },
+      () => ({ index: 4 }),
     ],
     [
       'the last record deleted by a superuser',
       'records',
       'DELETE FROM {schema}.records WHERE leaf_index = 5',
       'record-missing',
-      { index: 5 },
+      () => ({ index: 5 }),
+    ],
+    [
+      'a seal’s cut altered by a superuser',
+      'seals',
+      'UPDATE {schema}.seals SET tree_size = tree_size - 1 WHERE tree_size = 6',
+      'seal-altered',
+      ({ covering }) => ({ seq: covering }),
     ],
     [
       'a tile altered by a superuser',
       'tiles',
       `UPDATE {schema}.tiles SET hashes = set_byte(hashes, 40, get_byte(hashes, 40) # 1) WHERE level = 0 AND index = 0`,
       'tile-altered',
-      { level: 0, index: 0 },
+      () => ({ level: 0, index: 0 }),
     ],
   ];
 
-  for (const [row, table, sql, type, facts] of FOUND) {
+  let spoilt: Grown[];
+  before(async () => {
+    spoilt = await grown(FOUND.length);
+  });
+
+  for (const [at, [row, table, sql, type, facts]] of FOUND.entries()) {
     it(`${row}: nothing is signed, the alert says where, the log stays frozen`, async () => {
-      const { tenant, seq } = await grown();
+      const log = spoilt[at]!;
+      const { tenant, seq } = log;
       await tamper(tenant, table, sql);
       await assert.rejects(plane.log.hashSeals({ tenantId: tenant.id, throughSeq: seq }), failsAs(type));
       const [alert, ...more] = plane.alerts();
       assert.equal(more.length, 0, 'one alert');
       assert.equal(alert?.name, type);
-      assert.deepEqual(alert.fields, { ...facts, tenantId: tenant.id });
+      assert.deepEqual(alert.fields, { ...facts(log), tenantId: tenant.id });
       assert.equal(await plane.frozen(tenant), type);
 
       await assert.rejects(plane.log.hashSeals({ tenantId: tenant.id, throughSeq: seq }), failsAs('log-frozen'));
       await assert.rejects(plane.signing.signSeals({ tenantId: tenant.id, seqs: [seq] }), failsAs('log-frozen'));
       assert.deepEqual(plane.alerts(), [], 'the alert is not repeated');
-      await plane.collect(tenant); // collecting goes on: it fixes what belongs to which period, and promises nothing
+      // Collecting goes on: it fixes what belongs to which period, and promises nothing.
+      assert.ok((await plane.log.collect({ tenantId: tenant.id, period: await periodBefore() }))!.seq >= seq);
     });
   }
 
+  it('a seal’s cut moved past a record of the next period: found as well', async () => {
+    const [{ tenant, covering, seq }] = (await grown(1)) as [Grown];
+    await plane.post(tenant, 1);
+    await tamper(tenant, 'seals', `UPDATE {schema}.seals SET tree_size = 7 WHERE tree_size = 6`);
+    await assert.rejects(plane.log.hashSeals({ tenantId: tenant.id, throughSeq: seq }), failsAs('seal-altered'));
+    assert.deepEqual(
+      plane.alerts().map(({ fields }) => fields),
+      [{ seq: covering, tenantId: tenant.id }],
+    );
+  });
+
   it('control: the same log untouched is hashed, signed and anchored', async () => {
-    const { tenant, seq } = await grown();
+    const [{ tenant, seq }] = (await grown(1)) as [Grown];
     await sealAll(tenant, seq);
     await plane.anchorAll();
     const { level } = await plane.log.sealStanding({ tenantId: tenant.id, seq });
@@ -113,14 +164,14 @@ describe('a frozen log', function () {
   });
 
   it('is not anchored, though its seals are signed; a neighbour’s are', async () => {
-    const [{ tenant, seq }, neighbour] = [await grown(), await grown()];
+    const [{ tenant, seq }, neighbour] = (await grown(2)) as [Grown, Grown];
     await sealAll(tenant, seq);
     await sealAll(neighbour.tenant, neighbour.seq);
     const pool = createPool(plane.database.urls.kiff_anchoring, 1);
     await freezeLog({ pool, alert: () => undefined }, tenant.id, 'chain-differs');
     await pool.end();
     await plane.anchorAll();
-    const level = async (of: typeof neighbour) =>
+    const level = async (of: Pick<Grown, 'tenant' | 'seq'>) =>
       (await plane.log.sealStanding({ tenantId: of.tenant.id, seq: of.seq })).level;
     assert.deepEqual([await level({ tenant, seq }), await level(neighbour)], ['sealed', 'final']);
     await plane.unfreeze(tenant);
