@@ -20,17 +20,28 @@ const OWN_STATES: Readonly<Record<string, FailureType>> = {
   KF041: 'not-an-extension',
 };
 
+/** The database that a process is configured for: the schema that knows its incarnations, and the expected name. */
+export interface Incarnation {
+  schema: 'kiff' | 'journal';
+  name: string;
+}
+
 /**
  * @param url a postgres:// URL with the login of this process
  * @param max connections at most
+ * @param incarnation asked for on every new connection; a database opened under another name is not used (failure
+ *   incarnation-differs)
  */
-export function createPool(url: string, max: number): pg.Pool {
+export function createPool(url: string, max: number, incarnation?: Incarnation): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
     maxLifetimeSeconds: 1_800,
+    ...(incarnation && {
+      verify: (client: pg.PoolClient, done: (error?: Error) => void) => void judge(client, incarnation, done),
+    }),
     types: {
       getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
         oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
@@ -39,6 +50,20 @@ export function createPool(url: string, max: number): pg.Pool {
   // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
   pool.on('error', () => undefined);
   return pool;
+}
+
+/** Lets a connection be used, or says why not. Never rejects. */
+async function judge(
+  client: pg.PoolClient,
+  { schema, name }: Incarnation,
+  done: (error?: Error) => void,
+): Promise<void> {
+  try {
+    const { rows } = await client.query<{ open: boolean }>(`SELECT ${schema}.opened_as($1) AS open`, [name]);
+    done(rows[0]?.open === true ? undefined : failure('incarnation-differs'));
+  } catch (error) {
+    done(error as Error);
+  }
 }
 
 /** Translates a pg error at the edge: our own states by name, a lost or refused connection as unavailable. */

@@ -24,6 +24,9 @@ const KINDS = {
   'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
   unexpected: { text: 'An unexpected error; the worker log of this moment has it.' },
   // Wants a person, and goes on by itself once the cause is gone.
+  'incarnation-differs': {
+    text: 'The database is not the one that this process is configured for (a restored backup, a lost journal); nothing is read or written until `kiff recover` has compared it.',
+  },
   'kms-refused': { text: 'KMS refused: key disabled, pending deletion, or access denied; ingest is not affected.' },
   'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
   'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },

@@ -11,6 +11,7 @@ export interface Deployment {
   chainId: number;
   contract: Hex;
   periodSeconds: number;
+  incarnation: string;
 }
 
 /** The URL of a login on one of the databases of the server that `superuserUrl` names. */
@@ -36,7 +37,7 @@ export async function withClient<T>(url: string, use: (client: pg.Client) => Pro
 export async function prepareLocalDatabases(
   superuserUrl: string,
   secrets: Secrets,
-  deployment: Deployment,
+  { incarnation, ...deployment }: Deployment,
 ): Promise<number> {
   const { ran } = await prepareDatabases({
     productServer: superuserUrl,
@@ -44,6 +45,7 @@ export async function prepareLocalDatabases(
     passwords: secrets.logins,
     loginSecrets: loginSecrets(secrets),
     deployment: { ...deployment, contract: Buffer.from(fromHex(deployment.contract, 20)) },
+    incarnation,
   });
   return ran;
 }

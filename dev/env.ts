@@ -1,6 +1,6 @@
 /** What `npm start` may be told. Every embedded part yields to a real one that is named here. */
 import { z } from 'zod';
-import { address, host, httpUrl, positive, postgresUrl, readEnv, whole } from '../workers/read-env.ts';
+import { address, host, httpUrl, incarnation, positive, postgresUrl, readEnv, whole } from '../workers/read-env.ts';
 
 const roleArn = z.string().startsWith('arn:');
 
@@ -10,6 +10,7 @@ const schema = z
     /** 60 unless given; with CONTRACT it is the contract's, and another one is refused. */
     KIFF_PERIOD_SECONDS: positive.optional(),
     KIFF_HOST: host.default('kiff.dev'),
+    KIFF_INCARNATION: incarnation.default('local'),
     /** A superuser's URL on a PostgreSQL 17 or newer; the databases kiff and kiff_journal are made there. */
     DATABASE_URL: postgresUrl.optional(),
     TEMPORAL_ADDRESS: z.string().min(1).optional(),

@@ -47,6 +47,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
   const { env, secrets, superuserUrl, temporal } = around;
   const database = (login: Parameters<typeof loginUrl>[2]) => loginUrl(superuserUrl, secrets, login, PRODUCT);
   const chain = { CHAIN_ID: String(around.chainId), CONTRACT: around.contract };
+  const incarnation = { KIFF_INCARNATION: env.KIFF_INCARNATION };
   const roles = {
     KMS_SIGNER_ARN: around.kms.roles.signer,
     KMS_RELAYER_ARN: around.kms.roles.relayer,
@@ -56,6 +57,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
   switch (name) {
     case 'api':
       return {
+        ...incarnation,
         DATABASE_URL: database('kiff_api'),
         TENANT_LOGIN_SECRET: secrets.tenantLogin,
         PROMISE_KEY: secrets.promiseKey,
@@ -68,6 +70,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
       };
     case 'custody':
       return {
+        ...incarnation,
         DATABASE_URL: database('kiff_custody'),
         CUSTODY_ORIGIN: `http://127.0.0.1:${around.custodyPort}`,
         API_HOST: '127.0.0.1',
@@ -76,6 +79,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
     case 'sealing':
       return {
         ...temporal.env,
+        ...incarnation,
         DATABASE_URL: database('kiff_sealing'),
         KIFF_HOST: env.KIFF_HOST,
         SEAL_SPREAD_SECONDS: String(Math.floor(around.periodSeconds / 60)),
@@ -87,6 +91,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         BASE_RPC_URLS: around.rpcUrl,
         ...roles,
         ...aws(around.kms, 'signer'),
+        ...incarnation,
         DATABASE_URL: database('kiff_signing'),
         JOURNAL_URL: loginUrl(superuserUrl, secrets, 'kiff_journal', JOURNAL),
         KIFF_HOST: env.KIFF_HOST,
@@ -97,13 +102,20 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         ...chain,
         BASE_RPC_URLS: around.rpcUrl,
         ...aws(around.kms, 'relayer'),
+        ...incarnation,
         DATABASE_URL: database('kiff_anchoring'),
         FROM_BLOCK: String(around.fromBlock),
         POLL_SECONDS: '1',
         IDLE_SECONDS: '10',
       };
     case 'keyadmin':
-      return { ...temporal.env, ...roles, ...aws(around.kms, 'admin'), DATABASE_URL: database('kiff_keyadmin') };
+      return {
+        ...temporal.env,
+        ...roles,
+        ...aws(around.kms, 'admin'),
+        ...incarnation,
+        DATABASE_URL: database('kiff_keyadmin'),
+      };
     case 'migration':
       return {
         ...temporal.env,

@@ -97,7 +97,8 @@ export async function startStack(
 
     const chainId = env.CHAIN_ID;
     const contract = registry.address;
-    const deployment = { host: env.KIFF_HOST, chainId, contract, periodSeconds: registry.periodSeconds };
+    const { fromBlock, periodSeconds } = registry;
+    const deployment = { host: env.KIFF_HOST, chainId, contract, periodSeconds, incarnation: env.KIFF_INCARNATION };
     await bringUp(
       'migrations',
       'running',
@@ -111,7 +112,6 @@ export async function startStack(
     );
     stopped.throwIfAborted();
 
-    const { fromBlock, periodSeconds } = registry;
     const ports = { apiPort: await freePort(), custodyPort: await freePort() };
     const onChain = { rpcUrl, chainId, contract, fromBlock, periodSeconds };
     const around = { state, env, secrets, superuserUrl, temporal, kms, ...onChain, ...ports };

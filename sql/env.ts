@@ -29,6 +29,7 @@ const schema = z.object({
   CHAIN_ID: positive,
   CONTRACT: z.string().regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hex digits'),
   PERIOD_SECONDS: positive,
+  KIFF_INCARNATION: z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'must be up to 64 of a-z 0-9 -'),
   ...Object.fromEntries(LOGINS.map((login) => [passwordName(login), password])),
 });
 
@@ -58,5 +59,6 @@ export function readMigrationEnv(source: NodeJS.ProcessEnv = process.env): Prepa
       contract: Buffer.from(env.CONTRACT.slice(2), 'hex'),
       periodSeconds: env.PERIOD_SECONDS,
     },
+    incarnation: env.KIFF_INCARNATION,
   };
 }

@@ -27,6 +27,8 @@ export interface Preparation {
   passwords: Record<Login, string>;
   loginSecrets: LoginSecrets;
   deployment: Deployment;
+  /** The name that new databases are opened under (sql/product/012-incarnations.sql). */
+  incarnation: string;
 }
 
 /** How many migrations ran, and how many tenants' schemas were looked at. */
@@ -42,7 +44,7 @@ const PRODUCT_LOGINS = LOGINS.filter((login) => !JOURNAL_LOGINS.includes(login))
  * @throws MigrationError; Error when the product database belongs to another deployment
  */
 export async function prepareDatabases(preparation: Preparation): Promise<Prepared> {
-  const { productServer, journalServer, passwords, loginSecrets, deployment } = preparation;
+  const { productServer, journalServer, passwords, loginSecrets, deployment, incarnation } = preparation;
   const databases = { product: PRODUCT, journal: JOURNAL };
   if (productServer === journalServer) {
     await connected(productServer, (client) => bootstrapCluster(client, { ...databases, passwords }));
@@ -61,15 +63,33 @@ export async function prepareDatabases(preparation: Preparation): Promise<Prepar
   const journal = await connected(loginUrl(journalServer, JOURNAL, 'kiff_journal_migrate', passwords), (client) =>
     migrate(client, 'journal', readMigrations('journal'), 'kiff_journal_owner'),
   );
-  return connected(loginUrl(productServer, PRODUCT, 'kiff_migrate', passwords), async (client) => {
+  const prepared = await connected(loginUrl(productServer, PRODUCT, 'kiff_migrate', passwords), async (client) => {
     const product = await migrate(client, 'product', readMigrations('product'), 'kiff_owner');
     await client.query('SET ROLE kiff_owner');
     await recordDeployment(client, deployment);
+    await openNew(client, 'kiff', incarnation);
     const { rows } = await client.query<{ id: string }>('SELECT id FROM kiff.tenants ORDER BY id');
     await client.query('RESET ROLE');
     for (const { id } of rows) await migrateTenant(client, id, loginSecrets);
-    return { ran: journal.length + product.length, tenants: rows.length };
+    const logs = await client.query('SET ROLE kiff_owner').then(() => client.query('SELECT FROM kiff.logs LIMIT 1'));
+    return { ran: journal.length + product.length, tenants: rows.length, isNew: logs.rowCount === 0 };
   });
+  await connected(loginUrl(journalServer, JOURNAL, 'kiff_journal_migrate', passwords), async (client) => {
+    await client.query('SET ROLE kiff_journal_owner');
+    // An empty journal beside logs is a lost one: nothing but a recovery declares it.
+    const known = await client.query('SELECT FROM journal.logs LIMIT 1');
+    if (prepared.isNew || known.rowCount !== 0) await openNew(client, 'journal', incarnation);
+  });
+  return prepared;
+}
+
+/** A database that was never opened gets its first name; one that was keeps what it has, whatever is configured now. */
+async function openNew(client: pg.Client, schema: 'kiff' | 'journal', incarnation: string): Promise<void> {
+  await client.query(
+    `INSERT INTO ${schema}.incarnations (name)
+     SELECT $1::text WHERE NOT EXISTS (SELECT FROM ${schema}.incarnations) ON CONFLICT DO NOTHING`,
+    [incarnation],
+  );
 }
 
 function onlyFor(logins: readonly Login[], passwords: Record<Login, string>): Record<Login, string> {

@@ -16,7 +16,8 @@ const TENANT_GROUPS = ['kiff_tenant_logins', 'kiff_custody_logins'] as const;
 
 /**
  * Logins, one per process and credential. `kiff_migrate` is the migration job's and worker's; the journal has another one, so
- * that whoever may become the product's owner cannot become the journal's. `kiff_operator` is for people.
+ * that whoever may become the product's owner cannot become the journal's. `kiff_operator` is for people, `kiff_recovery`
+ * and, in the journal, `kiff_journal_recovery` for what they do with `kiff recover`.
  */
 export const LOGINS = [
   'kiff_migrate',
@@ -29,14 +30,16 @@ export const LOGINS = [
   'kiff_anchoring',
   'kiff_keyadmin',
   'kiff_journal_migrate',
+  'kiff_recovery',
   'kiff_journal',
+  'kiff_journal_recovery',
 ] as const;
 export type Login = (typeof LOGINS)[number];
 
 /** Those that have business with the journal, and with nothing else. */
-export const JOURNAL_LOGINS: readonly Login[] = ['kiff_journal_migrate', 'kiff_journal'];
-/** Those that run migrations: not bound by the limits of a runtime login. */
-const MIGRATION_LOGINS: readonly Login[] = ['kiff_migrate', 'kiff_journal_migrate'];
+export const JOURNAL_LOGINS: readonly Login[] = ['kiff_journal_migrate', 'kiff_journal', 'kiff_journal_recovery'];
+/** Those of jobs that may take long, and may become an owner: not bound by the limits of a runtime login. */
+const JOB_LOGINS: readonly Login[] = ['kiff_migrate', 'kiff_recovery', 'kiff_journal_migrate', 'kiff_journal_recovery'];
 
 const { escapeIdentifier, escapeLiteral } = pg;
 
@@ -72,7 +75,7 @@ export async function bootstrapCluster(
       login,
       `LOGIN NOINHERIT ${createRole} PASSWORD ${escapeLiteral(options.passwords[login])}`,
     );
-    if (MIGRATION_LOGINS.includes(login)) continue;
+    if (JOB_LOGINS.includes(login)) continue;
     for (const setting of RUNTIME_SETTINGS) await client.query(`ALTER ROLE ${escapeIdentifier(login)} ${setting}`);
   }
   await client.query('GRANT kiff_owner TO kiff_migrate WITH INHERIT FALSE, SET TRUE');
@@ -81,6 +84,7 @@ export async function bootstrapCluster(
   await client.query('REVOKE kiff_journal_owner FROM kiff_migrate');
   // It makes tenants' logins members; what the groups may, it may not.
   await client.query(`GRANT ${TENANT_GROUPS.join(', ')} TO kiff_migrate WITH ADMIN TRUE, INHERIT FALSE, SET FALSE`);
+  await client.query('GRANT kiff_owner TO kiff_recovery WITH INHERIT FALSE, SET TRUE');
 
   const product = LOGINS.filter((login) => !JOURNAL_LOGINS.includes(login));
   await ensureDatabase(client, options.product, 'kiff_owner', [...product, ...TENANT_GROUPS]);

@@ -51,6 +51,8 @@ export interface ProductDatabase {
   superuserUrl: string;
   journalSuperuserUrl: string;
   loginSecrets: { tenant: Buffer; custody: Buffer };
+  /** The name that both databases are opened under. */
+  incarnation: string;
   host: string;
   periodSeconds: number;
   chainId: number;
@@ -86,7 +88,10 @@ const numbers = {
     oid === 20 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
-const PASSWORDS = Object.fromEntries(LOGINS.map((login) => [login, `test-${login}`])) as Record<Login, string>;
+const INCARNATION = 'test';
+
+/** Of the shared logins, in every test database. */
+export const PASSWORDS = Object.fromEntries(LOGINS.map((login) => [login, `test-${login}`])) as Record<Login, string>;
 
 export async function createProductDatabase(options: ProductDatabaseOptions = {}): Promise<ProductDatabase> {
   const clusterUrl = options.superuserUrl ?? (await postgres()).superuserUrl;
@@ -115,13 +120,17 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
 
   const migration = await connect(urls.kiff_migrate);
   await migrate(migration, 'product', readMigrations('product'), 'kiff_owner');
+  await migration.end();
   const journal = await connect(urls.kiff_journal_migrate);
   await migrate(journal, 'journal', readMigrations('journal'), 'kiff_journal_owner');
+  await journal.query('SET ROLE kiff_journal_owner');
+  await journal.query('INSERT INTO journal.incarnations (name) VALUES ($1)', [INCARNATION]);
   await journal.end();
 
   const superuserUrl = withDatabase(clusterUrl, names.product);
-  const superuser = await connect(superuserUrl);
-  const sealing = await connect(urls.kiff_sealing);
+  // A pool, which finds its way back when a test restarts the server or puts another database in this one's place.
+  const superuser = new pg.Pool({ connectionString: superuserUrl, max: 4, types: numbers });
+  superuser.on('error', () => undefined);
   const sql = async <Row extends pg.QueryResultRow>(text: string, values: unknown[] = []): Promise<Row[]> =>
     (await superuser.query<Row>(text, values)).rows;
   await sql('INSERT INTO kiff.deployment (host, chain_id, contract, period_seconds) VALUES ($1, $2, $3, $4)', [
@@ -130,6 +139,8 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
     fromHex(contract),
     periodSeconds,
   ]);
+
+  await sql('INSERT INTO kiff.incarnations (name) VALUES ($1)', [INCARNATION]);
 
   const createKey: ProductDatabase['createKey'] = async (tenant, { scopes = ['ingest', 'read'], expiresAt } = {}) => {
     const { id, key, hash } = createApiKey(tenant.id);
@@ -145,11 +156,14 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
 
   const urlOf = ({ user, password }: DatabaseLogin) => withLogin(clusterUrl, names.product, user, password);
 
-  // One after the other: they share the migration job's connection.
+  // One after the other, as the migration job makes them.
   let queue: Promise<unknown> = Promise.resolve();
   const createTenant = async (tenantOptions: TenantOptions = {}): Promise<TestTenant> => {
     const { id = randomTenantId(), genesisSigner = toHex(randomBytes(20)), activate = true } = tenantOptions;
-    await migrateTenant(migration, id, loginSecrets);
+    const job = await connect(urls.kiff_migrate);
+    await migrateTenant(job, id, loginSecrets);
+    await job.end();
+    const sealing = await connect(urls.kiff_sealing);
     const origin = `${host}/t/${id}`;
     const tenant: TestTenant = {
       id,
@@ -174,6 +188,7 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
       tenant.firstPeriod = tenantOptions.firstPeriod ?? rows[0]!.period;
       await sql('UPDATE kiff.logs SET first_period = $2 WHERE tenant = $1', [id, tenant.firstPeriod]);
     }
+    await sealing.end();
     const { id: keyId, key } = await createKey(tenant);
     const { limits } = tenantOptions;
     if (limits !== undefined) {
@@ -189,6 +204,7 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
     superuserUrl,
     journalSuperuserUrl: withDatabase(clusterUrl, names.journal),
     loginSecrets,
+    incarnation: INCARNATION,
     host,
     periodSeconds,
     chainId,
@@ -209,7 +225,7 @@ export async function createProductDatabase(options: ProductDatabaseOptions = {}
     async drop() {
       const tenants = await sql<{ id: string }>('SELECT id FROM kiff.tenants');
       const roles = tenants.flatMap(({ id }) => [tenantSchema(id), custodyRole(id)]);
-      await Promise.all(connections.map((client) => client.end()));
+      await Promise.all([superuser.end(), ...connections.map((client) => client.end())]);
       await alone(clusterUrl, async (client) => {
         for (const name of [names.product, names.journal]) {
           await client.query(`DROP DATABASE IF EXISTS ${pg.escapeIdentifier(name)} WITH (FORCE)`);

@@ -17,6 +17,9 @@ export function fixedFailures(log: Logger, alert: Alert): ActivityInterceptorsFa
           return await next(input);
         } catch (error) {
           if (error instanceof CancelledFailure || error instanceof CompleteAsyncError) throw error;
+          if (failureType(error) === 'incarnation-differs') {
+            alert('incarnation-differs', { activity: context.info.activityType });
+          }
           if (failureType(error) !== undefined) throw error;
           const translated = databaseFailure(error);
           if (translated !== undefined) {

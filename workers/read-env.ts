@@ -30,6 +30,8 @@ export const whole = z.coerce.number().int().nonnegative();
 export const positive = z.coerce.number().int().positive();
 /** Where origins begin, for example `kiff.dev`. Changing it makes new logs. */
 export const host = z.string().regex(/^[a-z0-9.-]+(:\d+)?$/, 'must be a host name');
+/** The name under which the databases were opened (docs/recovery.md). Whoever restores a backup gives another one. */
+export const incarnation = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'must be up to 64 of a-z 0-9 -');
 const roleArn = z.string().regex(/^arn:aws[a-z-]*:iam::\d{12}:(role|user)\/.+$/, 'must be an IAM role ARN');
 
 /** The roles that the key policies name. */

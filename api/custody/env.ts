@@ -1,11 +1,12 @@
 /** Configuration of the custody API. Nothing else in this process reads the environment. */
 import { z } from 'zod';
-import { listening, postgresUrl, readEnv } from '../http/read-env.ts';
+import { incarnation, listening, postgresUrl, readEnv } from '../http/read-env.ts';
 
 const schema = z.object({
   ...listening,
   /** The product database with the login kiff_custody. */
   DATABASE_URL: postgresUrl,
+  KIFF_INCARNATION: incarnation,
   /** Where this API is found: scheme, host and port, not the ingest API's. */
   CUSTODY_ORIGIN: z
     .string()

@@ -8,7 +8,8 @@ import { readCustodyEnv } from './env.ts';
 start(async () => {
   const env = readCustodyEnv();
   const log = createLog(env.LOG_LEVEL);
-  const directory = createPool({ url: env.DATABASE_URL, max: 4, name: 'kiff-custody' });
+  const incarnation = env.KIFF_INCARNATION;
+  const directory = createPool({ url: env.DATABASE_URL, max: 4, name: 'kiff-custody', incarnation });
   await serve({
     log,
     host: env.API_HOST,

@@ -1,5 +1,6 @@
 /** How this process speaks to Postgres: pools whose bigints are numbers, and which errors mean "away", not "wrong". */
 import pg from 'pg';
+import { Problem } from '../http/problems.ts';
 
 const INT8 = 20;
 
@@ -14,9 +15,11 @@ export interface PoolOptions {
   /** Connections at most. */
   max: number;
   name: string;
+  /** The name under which the database was opened. Every new connection is asked for it. */
+  incarnation: string;
 }
 
-export function createPool({ url, max, name }: PoolOptions): pg.Pool {
+export function createPool({ url, max, name, incarnation }: PoolOptions): pg.Pool {
   const pool = new pg.Pool({
     connectionString: url,
     max,
@@ -26,11 +29,28 @@ export function createPool({ url, max, name }: PoolOptions): pg.Pool {
     query_timeout: 8_000,
     idleTimeoutMillis: 10_000,
     maxLifetimeSeconds: 1_800,
+    // A restored database is a new connection, always: nothing is read or written before it has said who it is.
+    verify: (client, done) => void judge(client, incarnation, done),
     types,
   });
   // An idle connection that breaks is replaced at the next query; without a listener it would end the process.
   pool.on('error', () => undefined);
   return pool;
+}
+
+/** Lets a connection be used, or says why not. Never rejects. */
+async function judge(client: pg.PoolClient, incarnation: string, done: (error?: Error) => void): Promise<void> {
+  try {
+    const { rows } = await client.query<{ open: boolean }>('SELECT kiff.opened_as($1) AS open', [incarnation]);
+    done(rows[0]?.open === true ? undefined : recovering());
+  } catch (error) {
+    done(error as Error);
+  }
+}
+
+function recovering(): Problem {
+  const detail = 'The data behind this service has been restored and is not compared yet; nothing is read or written.';
+  return new Problem('recovering', detail, { retryAfter: 60 });
 }
 
 /**

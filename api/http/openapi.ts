@@ -57,7 +57,7 @@ const ACCESS_PROBLEMS = [
   'no-organisation',
   'not-a-member',
 ] as const;
-const TENANT_PROBLEMS = ['rate-limited', 'tenant-not-ready', 'unavailable'] as const;
+const TENANT_PROBLEMS = ['rate-limited', 'tenant-not-ready', 'recovering', 'unavailable'] as const;
 const SENSITIVE_PROBLEMS = ['second-factor-required', 'reverification-required', 'impersonated'] as const;
 const BODY_PROBLEMS = [
   'bad-request',

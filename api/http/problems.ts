@@ -52,6 +52,7 @@ const PROBLEMS = {
   'log-damaged': { status: 500, title: 'The stored log does not prove itself' },
   unavailable: { status: 503, title: 'Temporarily unavailable' },
   overloaded: { status: 503, title: 'Too much at once' },
+  recovering: { status: 503, title: 'Closed until a restored database has been compared' },
   'log-frozen': { status: 503, title: 'This log is frozen' },
   'tenant-not-ready': { status: 503, title: 'This tenant is not ready yet' },
 } as const satisfies Record<string, { status: number; title: string }>;

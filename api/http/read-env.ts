@@ -20,6 +20,9 @@ export const integer = (least: number, most: number) =>
 
 export const postgresUrl = z.string().regex(/^postgres(?:ql)?:\/\/\S+$/, 'must be a postgres:// URL');
 
+/** The name under which the database was opened (docs/recovery.md). Whoever restores a backup gives another one. */
+export const incarnation = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'must be up to 64 of a-z 0-9 -');
+
 /** Where a process listens, and how much it says: the same for every API. */
 export const listening = {
   API_HOST: z.string().min(1).default('127.0.0.1'),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { DOCS_POLICY, docsPage } from './docs-page.ts';
 import { openApiDocument, type ApiInfo } from './openapi.ts';
 import { operation, reply, replyBytes, type Operation } from './operation.ts';
-import { unavailable } from './problems.ts';
+import { Problem, unavailable } from './problems.ts';
 
 const TAG = 'Service';
 
@@ -40,11 +40,11 @@ export function withServiceOperations(
       summary: 'Whether the process can serve requests now.',
       access: null,
       answers: { 200: { description: 'It can.', schema: z.object({ status: z.literal('ready') }) } },
-      problems: ['unavailable'],
+      problems: ['unavailable', 'recovering'],
       async handle() {
         if (isDraining()) throw unavailable(new Error('draining'));
         await check().catch((error: unknown) => {
-          throw unavailable(error);
+          throw error instanceof Problem ? error : unavailable(error);
         });
         return reply(200, { status: 'ready' as const });
       },

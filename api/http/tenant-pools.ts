@@ -14,6 +14,8 @@ export interface TenantPoolsOptions {
   login: (tenant: string, version: number) => DatabaseLogin;
   /** What the server sees as the connections' application. */
   name: string;
+  /** As for any connection of this process (database.ts). */
+  incarnation: string;
   /** Two batches in flight and some reads. */
   connectionsPerTenant?: number;
   /** Times connectionsPerTenant: what this process may take of the server's connections. */
@@ -42,7 +44,7 @@ interface Entry {
 }
 
 export function createTenantPools(options: TenantPoolsOptions): TenantPools {
-  const { databaseUrl, login, name, connectionsPerTenant = 4, maxPools = 20 } = options;
+  const { databaseUrl, login, name, incarnation, connectionsPerTenant = 4, maxPools = 20 } = options;
   // In order of last use. Connections of an idle pool close by themselves; then only this entry is left of it.
   const entries = new Map<string, Entry>();
   const closing = new Set<Promise<void>>();
@@ -68,7 +70,7 @@ export function createTenantPools(options: TenantPoolsOptions): TenantPools {
     const { user, password } = login(tenant, loginVersion);
     url.username = user;
     url.password = password;
-    return { pool: createPool({ url: url.href, max: connectionsPerTenant, name }), users: 0 };
+    return { pool: createPool({ url: url.href, max: connectionsPerTenant, name, incarnation }), users: 0 };
   }
 
   return {

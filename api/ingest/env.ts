@@ -2,12 +2,13 @@
 import { z } from 'zod';
 import type { Hex } from '../../protocol/hex.ts';
 import { authorizedParties, clerkJwtKey } from '../access/clerk-settings.ts';
-import { hexBytes, integer, listening, postgresUrl, readEnv } from '../http/read-env.ts';
+import { hexBytes, incarnation, integer, listening, postgresUrl, readEnv } from '../http/read-env.ts';
 
 const schema = z.object({
   ...listening,
   /** The product database with the login kiff_api. */
   DATABASE_URL: postgresUrl,
+  KIFF_INCARNATION: incarnation,
   /** Tenant logins' passwords are derived from it; shared with the migration job. */
   TENANT_LOGIN_SECRET: hexBytes(32, 1024),
   /** Seed of the Ed25519 key that signs promises (RFC 8032 section 5.1.5). */

@@ -2,6 +2,7 @@
 import { createSessionVerifier } from '../access/session-token.ts';
 import { createPool, isUnavailable } from '../http/database.ts';
 import { createLog, errorFacts } from '../http/log.ts';
+import { Problem } from '../http/problems.ts';
 import { serve, start } from '../http/serve.ts';
 import { createTenantPools } from '../http/tenant-pools.ts';
 import { tenantLogin } from '../../sql/login.ts';
@@ -14,16 +15,19 @@ start(async () => {
   const env = readIngestEnv();
   const log = createLog(env.LOG_LEVEL);
   const registry = { chainId: env.CHAIN_ID, contract: env.CONTRACT };
-  const directory = createPool({ url: env.DATABASE_URL, max: 4, name: 'kiff-ingest' });
+  const incarnation = env.KIFF_INCARNATION;
+  const directory = createPool({ url: env.DATABASE_URL, max: 4, name: 'kiff-ingest', incarnation });
   const pools = createTenantPools({
     databaseUrl: env.DATABASE_URL,
     login: (tenant, version) => tenantLogin(env.TENANT_LOGIN_SECRET, tenant, version),
     name: 'kiff-ingest',
+    incarnation,
   });
 
-  // A wrong contract is a reason not to start; a database that is away is not: /readyz says so, and it may come back.
+  // A wrong contract is a reason not to start; a database that is away, or restored and not compared yet, is not: /readyz
+  // says so, and it may come back.
   await checkDeployment(directory, registry).catch((error: unknown) => {
-    if (!isUnavailable(error)) throw error;
+    if (!isUnavailable(error) && !(error instanceof Problem)) throw error;
     log.warn(errorFacts(error), 'database.unavailable');
   });
   const verifySession = createSessionVerifier({

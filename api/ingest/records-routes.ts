@@ -129,7 +129,7 @@ export function recordsOperations({
           lines: lineAnswer,
         },
       },
-      problems: [...RECORD_PROBLEMS, 'too-many-records', 'overloaded', 'tenant-ended'],
+      problems: [...RECORD_PROBLEMS, 'too-many-records', 'overloaded', 'tenant-ended', 'log-frozen'],
       examples: {
         bodies: [
           { summary: 'One record', type: 'application/json', value: EXAMPLE },

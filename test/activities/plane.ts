@@ -8,7 +8,7 @@ import { createTestClient, http, parseEther, type PublicClient } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { createAnchoringActivities } from '../../activities/anchoring/create.ts';
 import { createRelayer } from '../../activities/anchoring/relayer.ts';
-import { createPool } from '../../activities/database.ts';
+import { createPool, type Incarnation } from '../../activities/database.ts';
 import type { Alert } from '../../activities/failures.ts';
 import { onboardingAbandoned } from '../../activities/keyadmin/abandoned.ts';
 import { createKeyAdminActivities, ensureDeploymentKeys } from '../../activities/keyadmin/create.ts';
@@ -99,8 +99,8 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     closers.push(() => client.destroy());
     return client;
   };
-  const pool = (url: string) => {
-    const made = createPool(url, 4);
+  const pool = (url: string, schema: Incarnation['schema'] = 'kiff') => {
+    const made = createPool(url, 4, { schema, name: database.incarnation });
     closers.push(() => made.end());
     return made;
   };
@@ -132,7 +132,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
   const newSigner = (journalUrl = database.urls.kiff_journal) =>
     createSigningActivities({
       pool: signingPool,
-      journal: createJournal(pool(journalUrl)),
+      journal: createJournal(pool(journalUrl, 'journal')),
       kms: kmsAs('signer'),
       chain: agreedChain,
       registry: { chainId, contract },

@@ -36,6 +36,7 @@ export async function startApiProcess(db: ProductDatabase): Promise<ApiProcess> 
     entry: join(packageRoot, 'dist/api/ingest/main.js'),
     env: {
       DATABASE_URL: db.urls.kiff_api,
+      KIFF_INCARNATION: db.incarnation,
       TENANT_LOGIN_SECRET: db.loginSecrets.tenant.toString('hex'),
       PROMISE_KEY: '11'.repeat(32),
       API_PORT: '0',

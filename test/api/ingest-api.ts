@@ -53,15 +53,19 @@ export interface IngestApiOptions {
   databaseUrl?: string;
   timeouts?: Timeouts;
   otherPromiseKeys?: readonly `0x${string}`[];
+  /** The database's own unless given. */
+  incarnation?: string;
 }
 
 export async function startIngestApi(db: ProductDatabase, options: IngestApiOptions = {}): Promise<IngestApi> {
   const databaseUrl = options.databaseUrl ?? db.urls.kiff_api;
-  const directory = createPool({ url: databaseUrl, max: 2, name: 'test-ingest' });
+  const { incarnation = db.incarnation } = options;
+  const directory = createPool({ url: databaseUrl, max: 2, name: 'test-ingest', incarnation });
   const pools = createTenantPools({
     databaseUrl,
     login: (tenant, version) => tenantLogin(db.loginSecrets.tenant, tenant, version),
     name: 'test-ingest',
+    incarnation,
   });
   const promises = createPromiseSigner(Buffer.alloc(32, 7));
   const lines: string[] = [];

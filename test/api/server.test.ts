@@ -34,6 +34,7 @@ describe('the ingest process', () => {
 
   const environment = (): Record<string, string> => ({
     DATABASE_URL: db.urls.kiff_api,
+    KIFF_INCARNATION: db.incarnation,
     TENANT_LOGIN_SECRET: db.loginSecrets.tenant.toString('hex'),
     PROMISE_KEY: '11'.repeat(32),
     API_PORT: '0',
@@ -172,7 +173,7 @@ describe('the ingest process', () => {
     assert.doesNotMatch(message, /secret/);
     assert.throws(
       () => readIngestEnv({}),
-      /DATABASE_URL is missing\n- TENANT_LOGIN_SECRET is missing\n- PROMISE_KEY is missing\n- CHAIN_ID is missing\n- CONTRACT is missing$/,
+      /DATABASE_URL is missing\n- KIFF_INCARNATION is missing\n- TENANT_LOGIN_SECRET is missing\n- PROMISE_KEY is missing\n- CHAIN_ID is missing\n- CONTRACT is missing$/,
     );
     assert.equal(readIngestEnv(environment()).API_HOST, '127.0.0.1');
   });

@@ -172,7 +172,7 @@ describe('sessions', () => {
   describe('and what a role may do', () => {
     const rights: Right[] = ['read', 'list-keys', 'manage-keys', 'manage-custody', 'read-audit', 'link-wallet'];
     const may = async (options: TokenOptions): Promise<Right[]> => {
-      const directory = createPool({ url: db.urls.kiff_api, max: 1, name: 'test' });
+      const directory = createPool({ url: db.urls.kiff_api, max: 1, name: 'test', incarnation: db.incarnation });
       const authenticate = createAuthenticate({ directory, verifySession });
       const held: Right[] = [];
       for (const right of rights) {
@@ -195,7 +195,7 @@ describe('sessions', () => {
     });
 
     it('and sensitive acts need both factors from the last ten minutes, and nobody acting for somebody', async () => {
-      const directory = createPool({ url: db.urls.kiff_api, max: 1, name: 'test' });
+      const directory = createPool({ url: db.urls.kiff_api, max: 1, name: 'test', incarnation: db.incarnation });
       const authenticate = createAuthenticate({ directory, verifySession });
       const outcome = (options: TokenOptions): Promise<string> =>
         authenticate(`Bearer ${token(options)}`, 'manage-keys').then(

@@ -23,6 +23,7 @@ describe('tenant pools', () => {
       databaseUrl: db.urls.kiff_api,
       login,
       name: 'test-pools',
+      incarnation: db.incarnation,
       connectionsPerTenant: 2,
       maxPools: 2,
     });
@@ -84,6 +85,7 @@ describe('tenant pools', () => {
       databaseUrl: 'postgres://kiff_api:x@127.0.0.1:1/kiff',
       login,
       name: 'test-pools',
+      incarnation: db.incarnation,
     });
     const query = away.use(whose(tenants[0]!), (pool) => pool.query('SELECT'));
     await assert.rejects(query, { slug: 'unavailable', status: 503, retryAfter: 1 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import pg from 'pg';
 import { hashApiKey } from '../../api/ingest/api-key.ts';
 import { custodyRole } from '../../sql/login.ts';
-import { LOGINS } from '../../sql/roles.ts';
+import { JOB_LOGINS, LOGINS } from '../../sql/roles.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { accept } from './batch.ts';
 
@@ -161,7 +161,7 @@ describe('who may do what in the product database', () => {
 
   it('no runtime login owns anything, is a member of more than its tenants’ group, or may go without limits', async () => {
     const tenantLogins = [tenant.role, custodyRole(tenant.id)];
-    const logins = [...LOGINS.filter((login) => !login.endsWith('migrate')), ...tenantLogins];
+    const logins = [...LOGINS.filter((login) => !/(migrate|recovery)$/.test(login)), ...tenantLogins];
     const roles = await db.sql<{ name: string; settings: string[] }>(
       `SELECT rolname::text AS name, rolconfig AS settings FROM pg_roles
         WHERE rolname = ANY ($1) AND NOT (rolsuper OR rolcreaterole OR rolcreatedb OR rolbypassrls OR rolinherit)`,
@@ -193,7 +193,7 @@ describe('who may do what in the product database', () => {
     ]);
   });
 
-  it('no function is everybody’s but session_tenant, and every SECURITY DEFINER one pins its search_path', async () => {
+  it('no function is everybody’s but session_tenant and opened_as, and every SECURITY DEFINER one pins its search_path', async () => {
     const everybodys = () =>
       db.sql<{ name: string }>(
         `SELECT p.oid::regprocedure::text AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -206,7 +206,10 @@ describe('who may do what in the product database', () => {
           WHERE n.nspname LIKE 'kiff%' AND p.prosecdef
             AND NOT 'search_path=pg_catalog, pg_temp' = ANY (coalesce(p.proconfig, '{}'))`,
       );
-    assert.deepEqual(await everybodys(), [{ name: 'kiff.session_tenant()' }]);
+    assert.deepEqual((await everybodys()).map(({ name }) => name).toSorted(), [
+      'kiff.opened_as(text)',
+      'kiff.session_tenant()',
+    ]);
     assert.deepEqual(await unpinned(), []);
 
     // Control: a careless function is found by both.

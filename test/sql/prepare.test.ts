@@ -39,6 +39,12 @@ async function query(url: string, sql: string): Promise<Record<string, unknown>[
   }
 }
 
+function databaseOf(serverUrl: string, database: string): string {
+  const url = new URL(serverUrl);
+  url.pathname = `/${database}`;
+  return url.href;
+}
+
 describe('the migration job', function () {
   this.timeout(60_000);
   let directory: string;
@@ -62,6 +68,7 @@ describe('the migration job', function () {
       CHAIN_ID: '31337',
       CONTRACT: `0x${'c0'.repeat(20)}`,
       PERIOD_SECONDS: '60',
+      KIFF_INCARNATION: 'first',
       ...Object.fromEntries(LOGINS.map((login) => [`${login.toUpperCase()}_PASSWORD`, password(login)])),
     };
   });
@@ -94,7 +101,8 @@ describe('the migration job', function () {
     const journalOf = (login: Login) => journal.url(JOURNAL, login, password(login));
     await query(journalOf('kiff_journal'), 'SELECT FROM journal.statements');
     await query(journalOf('kiff_journal_migrate'), 'SELECT 1');
-    for (const login of ['kiff_migrate', 'kiff_api', 'kiff_sealing', 'kiff_signing', 'kiff_anchoring'] as const) {
+    await query(journalOf('kiff_journal_recovery'), 'SELECT FROM journal.statements');
+    for (const login of ['kiff_migrate', 'kiff_recovery', 'kiff_api', 'kiff_sealing', 'kiff_signing'] as const) {
       await assert.rejects(query(journalOf(login), 'SELECT 1'), { code: '28P01' }, login);
     }
     await assert.rejects(query(product.url(PRODUCT, 'kiff_journal', password('kiff_journal')), 'SELECT 1'), {
@@ -111,6 +119,38 @@ describe('the migration job', function () {
       await client.end();
     }
     assert.match((await job(env)).out, /: 0 migrations ran, 1 tenants/);
+  });
+
+  it('opens both new databases under the configured name, and neither under another one later', async () => {
+    const opened = async () => [
+      await query(product.url(PRODUCT, 'kiff_api', password('kiff_api')), `SELECT kiff.opened_as('first') AS open`),
+      await query(journal.url(JOURNAL, 'kiff_journal', password('kiff_journal')), OPENED),
+    ];
+    const OPENED = `SELECT journal.opened_as('first') AS open`;
+    assert.deepEqual(await opened(), [[{ open: true }], [{ open: true }]]);
+    assert.equal((await job({ ...env, KIFF_INCARNATION: 'second' })).code, 0);
+    assert.deepEqual(await opened(), [[{ open: true }], [{ open: true }]]);
+  });
+
+  it('does not declare a journal that was lost: there are logs, and it knows none (F47)', async () => {
+    const opened = () =>
+      query(
+        journal.url(JOURNAL, 'kiff_journal', password('kiff_journal')),
+        `SELECT journal.opened_as('first') AS open, (SELECT count(*)::integer FROM journal.logs) AS logs`,
+      );
+    await query(
+      databaseOf(product.superuserUrl, PRODUCT),
+      `INSERT INTO kiff.logs (tenant, origin, genesis_signer, log_id)
+      VALUES ('acme', 'kiff.test/t/acme', decode(repeat('01', 20), 'hex'), decode(repeat('02', 32), 'hex'))`,
+    );
+    await query(journal.superuserUrl, `DROP DATABASE ${JOURNAL} WITH (FORCE)`);
+    assert.equal((await job(env)).code, 0);
+    assert.deepEqual(await opened(), [{ open: false, logs: 0 }]);
+
+    // Control: without a log it would have been a new deployment.
+    await query(databaseOf(product.superuserUrl, PRODUCT), 'DELETE FROM kiff.logs');
+    assert.equal((await job(env)).code, 0);
+    assert.deepEqual(await opened(), [{ open: true, logs: 0 }]);
   });
 
   it('leaves the database of another deployment alone', async () => {

@@ -143,7 +143,7 @@ FOR EACH ROW EXECUTE FUNCTION kiff_t_{{tenant}}.tile_only_grows()`;
     }
   });
 
-  it('gives PUBLIC one table to read and one function to call', async () => {
+  it('gives PUBLIC one table to read and two functions to call', async () => {
     assert.deepEqual(
       NAMES.map((name) => statements(made[name]).filter(everybodys)),
       [
@@ -151,6 +151,7 @@ FOR EACH ROW EXECUTE FUNCTION kiff_t_{{tenant}}.tile_only_grows()`;
           // USAGE alone opens no object of a schema.
           'schema kiff: grant USAGE to PUBLIC',
           'table kiff.deployment: grant SELECT to PUBLIC',
+          'function kiff.opened_as(incarnation text) returns boolean: grant EXECUTE to PUBLIC',
           'function kiff.session_tenant() returns text: grant EXECUTE to PUBLIC',
           'schema public: grant USAGE to PUBLIC',
         ],

@@ -1,12 +1,13 @@
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
-import { address, httpUrls, LOG_LEVEL, positive, postgresUrl, readEnv, whole } from '../read-env.ts';
+import { address, httpUrls, incarnation, LOG_LEVEL, positive, postgresUrl, readEnv, whole } from '../read-env.ts';
 
 /** What the anchoring worker is given: the relayer's key (by AWS's own variables), Base, and the seal queue. */
 export function readAnchoringEnv(source: NodeJS.ProcessEnv = process.env) {
   const env = readEnv(
     z.object({
       DATABASE_URL: postgresUrl,
+      KIFF_INCARNATION: incarnation,
       /** The first is asked about the chain's tip, each gets the transactions, and only what they agree on is final. */
       BASE_RPC_URLS: httpUrls,
       CHAIN_ID: positive,

@@ -25,7 +25,7 @@ start(log, async () => {
   const { tip, each, agreed } = await connectAllEndpoints(env.BASE_RPC_URLS, env.CHAIN_ID, alert);
   const periodSeconds = await agreed.read((endpoint) => readPeriodSeconds(endpoint, env.CONTRACT));
   await requireDeployment(env.DATABASE_URL, { chainId: env.CHAIN_ID, contract: env.CONTRACT, periodSeconds });
-  const pool = createPool(env.DATABASE_URL, 10);
+  const pool = createPool(env.DATABASE_URL, 10, { schema: 'kiff', name: env.KIFF_INCARNATION });
   const kms = createKms();
   const relayer = createRelayer(kms, await keyAddress(kms, RELAYER_ALIAS));
   const connection = await connect(env.temporal);

@@ -15,7 +15,7 @@ start(log, async () => {
   const env = readKeyAdminEnv();
   log.level = env.LOG_LEVEL;
   const kms = createKms();
-  const pool = createPool(env.DATABASE_URL, 2);
+  const pool = createPool(env.DATABASE_URL, 2, { schema: 'kiff', name: env.KIFF_INCARNATION });
   const keyAdmin = {
     kms,
     roles: rolesOf(env),

@@ -17,7 +17,7 @@ const log = createLog('sealing', 'info');
 start(log, async () => {
   const env = readSealingEnv();
   log.level = env.LOG_LEVEL;
-  const pool = createPool(env.DATABASE_URL, 14);
+  const pool = createPool(env.DATABASE_URL, 14, { schema: 'kiff', name: env.KIFF_INCARNATION });
   await runWorker(await connect(env.temporal), {
     temporal: env.temporal,
     taskQueue: SEALING_QUEUE,

@@ -24,8 +24,8 @@ start(log, async () => {
   const periodSeconds = await chain.read((endpoint) => readPeriodSeconds(endpoint, env.CONTRACT));
   const registry = { chainId: env.CHAIN_ID, contract: env.CONTRACT };
   await requireDeployment(env.DATABASE_URL, { ...registry, periodSeconds });
-  const pool = createPool(env.DATABASE_URL, 10);
-  const journalPool = createPool(env.JOURNAL_URL, 10);
+  const pool = createPool(env.DATABASE_URL, 10, { schema: 'kiff', name: env.KIFF_INCARNATION });
+  const journalPool = createPool(env.JOURNAL_URL, 10, { schema: 'journal', name: env.KIFF_INCARNATION });
   const kms = createKms();
   await runWorker(await connect(env.temporal), {
     temporal: env.temporal,
