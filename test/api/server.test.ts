@@ -10,6 +10,7 @@ import { readIngestEnv } from '../../api/ingest/env.ts';
 import { startServer } from '../../api/http/server.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { recordText, startIngestApi, type IngestApi } from './ingest-api.ts';
+import { JWT_KEY, PARTY } from './session-tokens.ts';
 
 const MAIN = join(import.meta.dirname, '../../api/ingest/main.js');
 
@@ -40,6 +41,8 @@ describe('the ingest process', () => {
     API_PORT: '0',
     CHAIN_ID: String(db.chainId),
     CONTRACT: db.contract,
+    CLERK_JWT_KEY: JWT_KEY,
+    CLERK_AUTHORIZED_PARTIES: PARTY,
     LOG_LEVEL: 'info',
   });
   const start = (change: Record<string, string> = {}): Child => {
@@ -173,7 +176,7 @@ describe('the ingest process', () => {
     assert.doesNotMatch(message, /secret/);
     assert.throws(
       () => readIngestEnv({}),
-      /DATABASE_URL is missing\n- KIFF_INCARNATION is missing\n- TENANT_LOGIN_SECRET is missing\n- PROMISE_KEY is missing\n- CHAIN_ID is missing\n- CONTRACT is missing$/,
+      /DATABASE_URL is missing\n- KIFF_INCARNATION is missing\n- TENANT_LOGIN_SECRET is missing\n- PROMISE_KEY is missing\n- CHAIN_ID is missing\n- CONTRACT is missing\n- CLERK_JWT_KEY is missing\n- CLERK_AUTHORIZED_PARTIES is missing$/,
     );
     assert.equal(readIngestEnv(environment()).API_HOST, '127.0.0.1');
   });
