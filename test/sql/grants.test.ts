@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import pg from 'pg';
 import { hashApiKey } from '../../api/ingest/api-key.ts';
 import { custodyRole } from '../../sql/login.ts';
-import { JOB_LOGINS, LOGINS } from '../../sql/roles.ts';
+import { LOGINS } from '../../sql/roles.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { accept } from './batch.ts';
 
