@@ -27,7 +27,7 @@ export interface Preparation {
   passwords: Record<Login, string>;
   loginSecrets: LoginSecrets;
   deployment: Deployment;
-  /** The name that new databases are opened under (sql/product/012-incarnations.sql). */
+  /** The name that new databases are opened under (sql/product/013-incarnations.sql). */
   incarnation: string;
 }
 

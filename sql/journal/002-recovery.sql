@@ -3,7 +3,7 @@
 
 GRANT USAGE ON SCHEMA journal TO kiff_journal_recovery;
 
--- As in the product database (sql/product/012-incarnations.sql): a journal that was lost or restored is nobody's until it
+-- As in the product database (sql/product/013-incarnations.sql): a journal that was lost or restored is nobody's until it
 -- has been compared with the chain and declared.
 CREATE FUNCTION journal.database_identity() RETURNS text
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
