@@ -20,6 +20,8 @@ const RULES = {
   read: { scope: 'read', permission: 'org:records:read' },
   // What a verifier is told to trust about the tenant's log: nothing in it is secret from who belongs to the tenant.
   'read-policy': { scope: 'any', permission: 'member' },
+  // Who the caller is, and what this service is not: nothing of the tenant's.
+  'know-self': { scope: 'any', permission: 'member' },
   'list-keys': { scope: 'read', permission: 'org:keys:manage' },
   'manage-keys': { scope: null, permission: 'org:keys:manage', sensitive: true },
   'manage-custody': { scope: null, permission: 'org:custody:manage', sensitive: true },

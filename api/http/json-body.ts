@@ -46,11 +46,11 @@ export function strictJson(
 }
 
 /**
- * Reads a request's body as one JSON value.
+ * Reads a request's body as one JSON value, and its exact text.
  * @param maxBytes of the body after decompression
  * @throws Problem 400, 413, 415
  */
-export async function readJson(request: Request, maxBytes: number): Promise<unknown> {
+export async function readJson(request: Request, maxBytes: number): Promise<{ value: unknown; text: string }> {
   const { kind, encoding } = judgeBody(request);
   if (kind !== 'json') throw new Problem('unsupported-media-type', 'Send application/json, in UTF-8.');
   const chunks: Uint8Array[] = [];
@@ -62,5 +62,6 @@ export async function readJson(request: Request, maxBytes: number): Promise<unkn
   }
   const bytes = Buffer.concat(chunks);
   if (/^[ \t\r\n]*$/.test(bytes.toString('latin1'))) throw new Problem('empty-body', 'The body is empty.');
-  return JSON.parse(strictJson(bytes, 'The body', MAX_DEPTH).text) as unknown;
+  const { text } = strictJson(bytes, 'The body', MAX_DEPTH);
+  return { value: JSON.parse(text) as unknown, text };
 }

@@ -46,11 +46,14 @@ function handlerOf(operation: Operation, admit: Admit | undefined): RequestHandl
       params: params && read(params, request.params, 'invalid-parameter'),
       query: query && read(query, request.query, 'invalid-parameter'),
       body: undefined as unknown,
+      bodyText: '',
       request,
       response,
     };
     if (body !== undefined && 'schema' in body) {
-      exchange.body = read(body.schema, await readJson(request, body.maxBytes), 'invalid-body');
+      const { value, text } = await readJson(request, body.maxBytes);
+      exchange.body = read(body.schema, value, 'invalid-body');
+      exchange.bodyText = text;
     }
     send(await operation.handle(exchange), response);
   };

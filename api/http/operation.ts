@@ -74,6 +74,8 @@ export interface Exchange<A extends Access, P, Q, B> {
   params: P;
   query: Q;
   body: B;
+  /** The exact text of a JSON body that was read before the handler; otherwise empty. */
+  bodyText: string;
   request: Request;
   response: Response;
 }

@@ -11,8 +11,11 @@ import type { TenantPools } from '../http/tenant-pools.ts';
 import { acceptBatch } from './accept.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { createBatcher, type BatchLimits } from './batcher.ts';
+import { guardOperations } from './guard-routes.ts';
 import { createIngest } from './ingest.ts';
 import { checkDeployment, createLogIdentities } from './log-identity.ts';
+import { meOperations } from './me-routes.ts';
+import { notOfferedOperations } from './not-offered.ts';
 import { policyOperations } from './policy.ts';
 import type { PromiseSigner } from './promise.ts';
 import { recordsOperations } from './records-routes.ts';
@@ -43,6 +46,7 @@ const INFO = {
   tags: [
     { name: 'Records', description: 'What agents post, and what proves it.' },
     { name: 'Seals', description: 'Signed statements about the log, one per period.' },
+    { name: 'Clients of KIFF', description: 'What the open-source KIFF CLI and guard SDKs call, in their words.' },
     { name: 'Verification', description: 'What a verifier starts from.' },
   ],
 };
@@ -65,6 +69,9 @@ export function createApp(dependencies: AppDependencies): Express {
     operations: [
       ...recordsOperations({ pools, logIdentity, ingest, limits, registry, now }),
       ...sealsOperations({ pools, logIdentity }),
+      ...guardOperations({ pools, ingest, limits, now }),
+      ...meOperations(),
+      ...notOfferedOperations(),
       ...policyOperations({ pools, logIdentity, directory, promiseKeys, now }),
     ],
     admit: async (right, request, response) => {
