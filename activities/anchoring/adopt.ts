@@ -91,7 +91,7 @@ async function readOwn(
   const kind = kindOf(input);
   if (to?.toLowerCase() !== deps.contract || kind === null) return null;
   return {
-    nonce: { nonce, kind, to: deps.contract, data: input, gas },
+    nonce: { nonce, kind, to: deps.contract, data: input, gas, reopenedBlock: 0n },
     transaction: { hash, raw, ...fees, headBlock: transaction.blockNumber ?? 0n },
   };
 }

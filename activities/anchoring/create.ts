@@ -81,15 +81,24 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       run: deps.run(),
       leaseSeconds: deps.leaseSeconds,
     });
+  let refusedSince: number | undefined;
   const held = async (): Promise<Wallet> => {
     const mine = wallet();
     try {
       await mine.hold();
+      refusedSince = undefined;
+      conditions.clear('wallet-held');
+      return mine;
     } catch (error) {
-      if (failureType(error) === 'wallet-held') tell('wallet.held', { run: deps.run() });
+      if (failureType(error) === 'wallet-held') {
+        const run = deps.run();
+        tell('wallet.held', { run });
+        refusedSince ??= deps.now();
+        // A holder that died is waited for no longer than its lease: this one lives.
+        if (deps.now() - refusedSince > 2 * deps.leaseSeconds * 1000) conditions.raise('wallet-held', { run });
+      }
       throw error;
     }
-    return mine;
   };
 
   async function writeLevels(changes: readonly LevelChange[]): Promise<void> {

@@ -21,7 +21,7 @@ export async function nextNonce(deps: SendDependencies, wallet: Wallet): Promise
   if (onChain === next) return next;
   if (onChain < next) {
     await watchMined(deps, wallet);
-    return wallet.openNonce(); // none: the node is behind
+    return (await wallet.openNonce()) ?? reopenFinal(deps, wallet, next);
   }
   const own = await findOwnTransaction(deps, next, last?.minedBlock ?? null);
   if (own !== null) {
@@ -34,6 +34,22 @@ export async function nextNonce(deps: SendDependencies, wallet: Wallet): Promise
 }
 
 /**
+ * All nonces below `next` count as mined, and the node counts fewer. It may be behind; or the chain took back what was final, and
+ * then the lowest nonce that is free again has to be filled before any later one. The same bytes do that. (What it means for the
+ * logs is finality.ts's: they are frozen, and stay so.)
+ * @returns null while the endpoints do not agree that it is free
+ */
+async function reopenFinal(deps: SendDependencies, wallet: Wallet, next: number): Promise<OpenNonce | null> {
+  const { number } = await deps.agreed.newest('latest');
+  const { address } = deps.relayer;
+  const counted = await deps.agreed.read((endpoint) => endpoint.getTransactionCount({ address, blockNumber: number }));
+  if (counted >= next) return null;
+  await wallet.reopen(counted, number);
+  deps.tell('tx.reopened', { nonce: counted });
+  return wallet.openNonce();
+}
+
+/**
  * Looks again at mined nonces that are not final. One whose transaction is in another block now is noted with that; one whose
  * transactions are in none is open again, and the same bytes go out. (If the node is merely behind, nothing comes of that.)
  */
@@ -41,7 +57,7 @@ export async function watchMined(deps: SendDependencies, wallet: Wallet): Promis
   for (const { nonce, blockHash } of await wallet.minedNonces()) {
     const receipt = await firstReceipt(deps.chain, await wallet.transactions(nonce));
     if (receipt === null) {
-      await wallet.reopen(nonce);
+      await wallet.reopen(nonce, await reachable(() => deps.chain.getBlockNumber({ cacheTime: 0 })));
       deps.tell('tx.reopened', { nonce });
     } else if (receipt.blockHash !== blockHash) {
       await wallet.mined(nonce, minedOf(receipt));

@@ -49,7 +49,12 @@ export async function advance(deps: SendDependencies, wallet: Wallet, nonce: Ope
   if (spent > nonce.nonce) return spentUnknown(deps, wallet, nonce.nonce);
 
   const market = await readMarket(chain);
-  const decision = decideFees(signed, market, deps.fees);
+  // A nonce that was opened again gets its time anew: first the same bytes go out.
+  const since = ({ headBlock, ...offer }: SignedTransaction) => ({
+    ...offer,
+    headBlock: headBlock > nonce.reopenedBlock ? headBlock : nonce.reopenedBlock,
+  });
+  const decision = decideFees(signed.map(since), market, deps.fees);
   if (decision.do === 'wait-at-ceiling') conditions.raise('fee-ceiling', { nonce: nonce.nonce });
   else conditions.clear('fee-ceiling');
   let newest = signed.at(-1);

@@ -15,6 +15,8 @@ export interface OpenNonce {
   to: Hex;
   data: Hex;
   gas: bigint;
+  /** The newest block when a reorganisation opened it again; 0 if none did. */
+  reopenedBlock: bigint;
 }
 
 export interface SignedTransaction extends Offer {
@@ -78,8 +80,9 @@ export function createWallet(pool: Pool, { chainId, relayer, run, leaseSeconds }
         to_address: Buffer;
         calldata: Buffer;
         gas: number;
+        reopened_block: number | null;
       }>(
-        `SELECT nonce, kind, to_address, calldata, gas FROM kiff.nonces
+        `SELECT nonce, kind, to_address, calldata, gas, reopened_block FROM kiff.nonces
           WHERE ${OF_WALLET} AND state = 'open' ORDER BY nonce LIMIT 1`,
         [...wallet],
       );
@@ -91,6 +94,7 @@ export function createWallet(pool: Pool, { chainId, relayer, run, leaseSeconds }
         to: toHex(row.to_address),
         data: toHex(row.calldata),
         gas: BigInt(row.gas),
+        reopenedBlock: BigInt(row.reopened_block ?? 0),
       };
     },
 
@@ -104,7 +108,7 @@ export function createWallet(pool: Pool, { chainId, relayer, run, leaseSeconds }
       return nonce === null ? null : { nonce, minedBlock: block === null ? null : BigInt(block) };
     },
 
-    async open(nonce: OpenNonce): Promise<void> {
+    async open(nonce: Omit<OpenNonce, 'reopenedBlock'>): Promise<void> {
       await pool.query('SELECT kiff.open_nonce($1, $2, $3, $4, $5, $6, $7, $8)', [
         ...wallet,
         run,
@@ -184,8 +188,8 @@ export function createWallet(pool: Pool, { chainId, relayer, run, leaseSeconds }
     },
 
     /** A reorganisation took the transaction out of its block: the same bytes go out again. */
-    async reopen(nonce: number): Promise<void> {
-      await pool.query('SELECT kiff.reopen_nonce($1, $2, $3, $4)', [...wallet, run, nonce]);
+    async reopen(nonce: number, headBlock: bigint): Promise<void> {
+      await pool.query('SELECT kiff.reopen_nonce($1, $2, $3, $4, $5)', [...wallet, run, nonce, headBlock.toString()]);
     },
 
     /** Nonces that were mined up to this block, and are below the count of transactions there, need no more watching. */
@@ -227,6 +231,6 @@ export function createWallet(pool: Pool, { chainId, relayer, run, leaseSeconds }
   };
 }
 
-function nonceValues({ nonce, kind, to, data, gas }: OpenNonce): unknown[] {
+function nonceValues({ nonce, kind, to, data, gas }: Omit<OpenNonce, 'reopenedBlock'>): unknown[] {
   return [nonce, kind, bytes(to), bytes(data), gas.toString()];
 }

@@ -21,6 +21,7 @@ import { ACCESS_KEYS, LOCAL_ROLES, localPrincipals } from '../../dev/kms-roles.t
 import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
 import { startKms } from '../../dev/kms/server.ts';
 import { connectAgreedChain, connectAllEndpoints, connectChain } from '../../workers/chain.ts';
+import type { Hex } from '../../protocol/hex.ts';
 import { anvil } from '../parts.ts';
 import { accept } from '../sql/batch.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
@@ -35,6 +36,7 @@ export type Role = 'signer' | 'relayer' | 'admin' | 'breakGlass';
 export interface Plane {
   database: ProductDatabase;
   registry: DeployedRegistry;
+  relayer: Hex;
   chain: PublicClient;
   kms: KmsControl;
   /** What was alerted since the last look. */
@@ -48,17 +50,22 @@ export interface Plane {
   newSigner(journalUrl?: string): ReturnType<typeof createSigningActivities>;
   anchoring: ReturnType<typeof createAnchoringActivities>;
   /** The anchoring activities as another workflow run would call them. */
-  anchoringAs(run: string): ReturnType<typeof createAnchoringActivities>;
+  anchoringAs(run: string | (() => string)): ReturnType<typeof createAnchoringActivities>;
   /** A tenant with a KMS key, registered on chain unless told otherwise. Its first period begins now, or `periods` ago. */
   tenant(options?: { register?: boolean; periods?: number }): Promise<TestTenant>;
-  /** A new tenant with `count` signed seals that are in no block. */
+  /** New tenants with so many signed seals each, which are in no block. */
   signed(count: number): Promise<TestTenant>;
+  signedTogether(...counts: number[]): Promise<TestTenant[]>;
+  /** Hashes and signs what is collected of a tenant's log. */
+  sign(tenant: TestTenant): Promise<void>;
   /** The levels of a tenant's seals, in order. */
   levels(tenant: TestTenant): Promise<string[]>;
   /** Puts `count` records into a tenant's log. */
   post(tenant: TestTenant, count: number): Promise<void>;
   /** Waits until the current period is over and collects it. @returns the newest seq */
   collect(tenant: TestTenant): Promise<number>;
+  /** Sends until there is nothing to send. */
+  sendAll(): Promise<void>;
   /** Anchors what is signed and follows it until it is final. */
   anchorAll(): Promise<void>;
   /** Gives the chain a block with the time of day. */
@@ -146,7 +153,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
   const signing = newSigner();
   const anchoringPool = pool(database.urls.kiff_anchoring);
   const { tip, each, agreed } = await connectAllEndpoints(options.anchoringUrls ?? [rpcUrl], chainId, alert);
-  const anchoringAs = (run: string) =>
+  const anchoringAs = (run: string | (() => string)) =>
     createAnchoringActivities({
       pool: anchoringPool,
       chain: tip,
@@ -161,7 +168,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
       tell: (event) => events.push(event),
       now: Date.now,
       leaseSeconds: 60,
-      run: () => run,
+      run: typeof run === 'string' ? () => run : run,
       nudgeSeal: async () => undefined,
       nudgeWallet: async () => undefined,
     });
@@ -171,8 +178,12 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
   async function send(): Promise<void> {
     for (;;) {
       await devnet.mine({ blocks: 1 }); // a call sees the time of the newest block, and this chain mines on demand only
-      const { inFlight } = await anchoring.nextTransaction();
-      if (inFlight === null) return;
+      const { inFlight, early } = await anchoring.nextTransaction();
+      if (inFlight === null) {
+        if (early === 0) return;
+        await delay(50); // its clock is behind, as after a reorganisation
+        continue;
+      }
       while (!(await anchoring.advanceTransaction(inFlight)).mined) await delay(20);
     }
   }
@@ -186,9 +197,27 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     return made;
   }
 
+  async function signedTogether(...counts: number[]): Promise<TestTenant[]> {
+    const made: TestTenant[] = [];
+    for (const count of counts) made.push(await createTenant({ periods: count })); // which anchors what there is
+    for (const [index, tenant] of made.entries()) {
+      const period = tenant.firstPeriod + (counts[index]! - 1) * PERIOD;
+      await log.collect({ tenantId: tenant.id, period });
+      await sign(tenant);
+    }
+    return made;
+  }
+
+  async function sign({ id: tenantId }: TestTenant): Promise<void> {
+    const throughSeq = 2 ** 24 - 1;
+    await log.hashSeals({ tenantId, throughSeq });
+    await signing.signSeals({ tenantId, seqs: await log.unsignedSeals({ tenantId, throughSeq }) });
+  }
+
   return {
     database,
     registry,
+    relayer: relayer.address,
     chain,
     kms: connectControl({ url: kms.url, token: CONTROL_TOKEN }),
     alerts() {
@@ -209,14 +238,11 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     anchoringAs,
     tenant: createTenant,
     async signed(count) {
-      const made = await createTenant({ periods: count });
-      const period = made.firstPeriod + (count - 1) * PERIOD;
-      await log.collect({ tenantId: made.id, period });
-      await log.hashSeals({ tenantId: made.id, throughSeq: count });
-      const seqs = Array.from({ length: count }, (_, index) => index + 1);
-      await signing.signSeals({ tenantId: made.id, seqs });
-      return made;
+      const [made] = await signedTogether(count);
+      return made!;
     },
+    signedTogether,
+    sign,
     async levels({ id }) {
       const rows = await database.sql<{ level: string }>(`SELECT level FROM kiff_t_${id}.seals ORDER BY seq`);
       return rows.map(({ level }) => level);
@@ -244,6 +270,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
         }
       }
     },
+    sendAll: send,
     async anchorAll() {
       await send();
       for (;;) {

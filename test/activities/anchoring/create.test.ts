@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { createWalletClient, encodeFunctionData, http, zeroAddress, zeroHash } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
-import { registryAbi } from '../../contracts/registry.ts';
-import { fromHex, toHex } from '../../protocol/hex.ts';
-import { anvil } from '../parts.ts';
-import type { TestTenant } from '../product-database.ts';
-import { until } from '../main-job/client.ts';
-import { createPlane, failsAs, type Plane } from './plane.ts';
+import { registryAbi } from '../../../contracts/registry.ts';
+import { fromHex, toHex } from '../../../protocol/hex.ts';
+import { anvil } from '../../parts.ts';
+import type { TestTenant } from '../../product-database.ts';
+import { until } from '../../main-job/client.ts';
+import { createPlane, failsAs, type Plane } from '../plane.ts';
 
 /** anvil's second account: somebody with money and no part in this. */
 const STRANGER = privateKeyToAccount('0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d');
