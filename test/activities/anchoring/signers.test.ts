@@ -16,6 +16,11 @@ const DELEGATED: Hex = `0xef0100${'42'.repeat(20)}`;
  */
 const TWO_FACED: Hex = '0x3a15631626ba7e0260e01b60005260206000f3';
 
+async function setCode({ genesisSigner }: TestTenant, bytecode: Hex): Promise<void> {
+  const { rpcUrl } = await anvil();
+  await createTestClient({ mode: 'anvil', transport: http(rpcUrl) }).setCode({ address: genesisSigner, bytecode });
+}
+
 describe('seals of accounts with code', function () {
   this.timeout(60_000);
   let plane: Plane;
@@ -28,11 +33,6 @@ describe('seals of accounts with code', function () {
 
   const twoTenants = async (first: number, second: number) =>
     (await plane.signedTogether(first, second)) as [TestTenant, TestTenant];
-
-  async function setCode({ genesisSigner }: TestTenant, bytecode: Hex): Promise<void> {
-    const { rpcUrl } = await anvil();
-    await createTestClient({ mode: 'anvil', transport: http(rpcUrl) }).setCode({ address: genesisSigner, bytecode });
-  }
 
   /** What no key signed: only an account's code can say yes to it. */
   async function spoilSignature({ id }: TestTenant, seq: number): Promise<void> {
