@@ -47,6 +47,7 @@ describe('the deployment that a worker starts on', function () {
         CONTRACT: registry.address,
         FROM_BLOCK: '0',
         KIFF_HOST: database.host,
+        KIFF_INCARNATION: database.incarnation,
         TEMPORAL_ADDRESS: '127.0.0.1:1',
         AWS_ENDPOINT_URL_KMS: nowhere,
         AWS_REGION: 'eu-central-1',
