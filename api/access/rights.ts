@@ -28,6 +28,7 @@ const RULES = {
   'read-audit': { scope: null, permission: 'org:audit:read' },
   // A link gives no rights to anybody; whose actor it may be is judged where it is made (wallets-routes.ts).
   'link-wallet': { scope: null, permission: 'member' },
+  'list-wallets': { scope: 'read', permission: 'member' },
 } as const satisfies Record<string, Rule>;
 
 export type Right = keyof typeof RULES;

@@ -33,6 +33,8 @@ const PROBLEMS = {
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
   // 409: the id is taken; the original stands.
   'id-conflict': { status: 409, title: 'Another record has this id' },
+  'too-many-keys': { status: 409, title: 'Too many keys' },
+  'too-many-links': { status: 409, title: 'Too many wallet links' },
   erased: { status: 409, title: 'The record with this id was erased' },
   // 413, 415: size and form of the body.
   'body-too-large': { status: 413, title: 'The body is too large' },
@@ -43,6 +45,7 @@ const PROBLEMS = {
   // 422: readable, but not what is asked for.
   'invalid-record': { status: 422, title: 'The record is not valid' },
   'invalid-body': { status: 422, title: 'The body is not valid' },
+  'invalid-wallet-proof': { status: 422, title: 'The wallet is not proved' },
   'invalid-parameter': { status: 422, title: 'A parameter is not valid' },
   'rate-limited': { status: 429, title: 'More than the limit allows' },
   // 501: an address that KIFF's clients know and this service does not serve.

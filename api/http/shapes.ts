@@ -1,7 +1,7 @@
 /** Forms of values that many answers have. */
 import { z } from 'zod';
 import type { Hex } from '../../protocol/hex.ts';
-import { rfc3339Millis } from './rfc3339.ts';
+import { rfc3339Millis } from '../../protocol/rfc3339.ts';
 
 /** Lower-case hex of exactly so many bytes, with 0x. */
 export function hex(bytes: number): z.ZodType<Hex, Hex> {

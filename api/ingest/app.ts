@@ -9,23 +9,31 @@ import type { VerifySession } from '../access/session-token.ts';
 import { createApplication } from '../http/application.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 import { acceptBatch } from './accept.ts';
+import { createAttributions } from './attributions.ts';
+import { auditOperations } from './audit-routes.ts';
 import { createAuthenticate } from './authenticate.ts';
 import { createBatcher, type BatchLimits } from './batcher.ts';
 import { guardOperations } from './guard-routes.ts';
 import { createIngest } from './ingest.ts';
+import type { KeyUses } from './key-uses.ts';
+import { keysOperations } from './keys-routes.ts';
 import { checkDeployment, createLogIdentities } from './log-identity.ts';
 import { meOperations } from './me-routes.ts';
 import { notOfferedOperations } from './not-offered.ts';
 import { policyOperations } from './policy.ts';
 import type { PromiseSigner } from './promise.ts';
 import { recordsOperations } from './records-routes.ts';
+import type { Refusals } from './refusals.ts';
 import { sealsOperations } from './seals-routes.ts';
+import { walletsOperations } from './wallets-routes.ts';
 
 export interface AppDependencies {
   /** The product database with the login kiff_api. */
   directory: Pick<Pool, 'query'>;
   pools: TenantPools;
   verifySession: VerifySession;
+  keyUses: KeyUses;
+  refusals: Refusals;
   promises: PromiseSigner;
   /** Public keys of promises besides `promises`' own: earlier ones, and the next one while it is brought in. */
   otherPromiseKeys?: readonly Hex[];
@@ -46,6 +54,9 @@ const INFO = {
   tags: [
     { name: 'Records', description: 'What agents post, and what proves it.' },
     { name: 'Seals', description: 'Signed statements about the log, one per period.' },
+    { name: 'Keys', description: 'What agents and programs post and read with.' },
+    { name: 'Wallets', description: 'Which wallet belongs to which actor: for attribution, never for access.' },
+    { name: 'Audit', description: 'What was done to the tenant and in its name.' },
     { name: 'Clients of KIFF', description: 'What the open-source KIFF CLI and guard SDKs call, in their words.' },
     { name: 'Verification', description: 'What a verifier starts from.' },
   ],
@@ -53,8 +64,9 @@ const INFO = {
 
 export function createApp(dependencies: AppDependencies): Express {
   const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
-  const { isDraining = () => false } = dependencies;
-  const authenticate = createAuthenticate({ directory, verifySession, now });
+  const { keyUses, refusals, isDraining = () => false } = dependencies;
+  const onKeyUsed = (keyId: string): void => keyUses.note(keyId);
+  const authenticate = createAuthenticate({ directory, verifySession, onKeyUsed, now });
   const limits = createRateLimits(now);
   const logIdentity = createLogIdentities(registry);
   const batcher = createBatcher(
@@ -63,12 +75,17 @@ export function createApp(dependencies: AppDependencies): Express {
   );
   const ingest = createIngest({ pools, batcher, logIdentity, promises });
 
+  const attributionsFor = createAttributions(pools);
+
   const promiseKeys = [promises.publicKey, ...(dependencies.otherPromiseKeys ?? [])];
   return createApplication({
     info: INFO,
     operations: [
-      ...recordsOperations({ pools, logIdentity, ingest, limits, registry, now }),
+      ...recordsOperations({ pools, logIdentity, ingest, attributionsFor, refusals, limits, registry, now }),
       ...sealsOperations({ pools, logIdentity }),
+      ...keysOperations({ pools, refusals, now }),
+      ...walletsOperations({ pools, logIdentity, refusals, chainId: registry.chainId, now }),
+      ...auditOperations({ pools }),
       ...guardOperations({ pools, ingest, limits, now }),
       ...meOperations(),
       ...notOfferedOperations(),

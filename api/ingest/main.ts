@@ -8,8 +8,13 @@ import { createTenantPools } from '../http/tenant-pools.ts';
 import { tenantLogin } from '../../sql/login.ts';
 import { createApp } from './app.ts';
 import { readIngestEnv } from './env.ts';
+import { createKeyUses } from './key-uses.ts';
 import { checkDeployment } from './log-identity.ts';
 import { createPromiseSigner } from './promise.ts';
+import { createRefusals } from './refusals.ts';
+
+/** How often what was only counted in memory is written down. A killed process loses this much of it. */
+const REPORT_MILLISECONDS = 30_000;
 
 start(async () => {
   const env = readIngestEnv();
@@ -36,12 +41,19 @@ start(async () => {
   });
   const promises = createPromiseSigner(env.PROMISE_KEY);
   const otherPromiseKeys = env.PROMISE_PUBLIC_KEYS;
+  const keyUses = createKeyUses(directory, log);
+  const refusals = createRefusals({ pools, log });
+  const reporting = setInterval(() => void Promise.all([keyUses.flush(), refusals.flush()]), REPORT_MILLISECONDS);
+  const wiring = { directory, pools, verifySession, keyUses, refusals, promises, otherPromiseKeys, registry, log };
   await serve({
     log,
     host: env.API_HOST,
     port: env.API_PORT,
-    app: (isDraining) =>
-      createApp({ directory, pools, verifySession, promises, otherPromiseKeys, registry, log, isDraining }),
-    close: () => Promise.all([pools.close(), directory.end()]),
+    app: (isDraining) => createApp({ ...wiring, isDraining }),
+    async close() {
+      clearInterval(reporting);
+      await Promise.all([keyUses.flush(), refusals.flush(true)]);
+      await Promise.all([pools.close(), directory.end()]);
+    },
   });
 });

@@ -12,7 +12,6 @@ import { count } from '../http/shapes.ts';
 import { recordAnswer, type RecordAnswer } from './ingest.ts';
 import { LineCutter, type Line } from './ndjson.ts';
 import { RECORD_PROBLEMS, type RecordDraft } from './record.ts';
-import { readPiece } from './record-bytes.ts';
 
 const MAX_RECORDS_PER_REQUEST = 1_000;
 
@@ -48,7 +47,7 @@ type Store = (drafts: readonly RecordDraft[]) => Promise<(RecordAnswer | Problem
 /**
  * Stores the records of a body in the order of its lines. Every line has its own fate: a bad one takes no other with it.
  * No more of the body is asked for while two units wait: one being stored, one behind it.
- * @param now Unix milliseconds
+ * @param read makes a draft of a line's bytes, or throws the Problem that is the line's
  * @returns the answer in pieces: whole lines, in order
  * @throws Problem empty-body, too-many-records; whatever `chunks` and `store` throw. What was stored before stands, and is
  *   a duplicate when it comes again; nothing is stored after
@@ -56,7 +55,7 @@ type Store = (drafts: readonly RecordDraft[]) => Promise<(RecordAnswer | Problem
 export async function storeLines(
   chunks: AsyncIterable<Uint8Array>,
   store: Store,
-  now: () => number,
+  read: (line: Line) => RecordDraft,
 ): Promise<readonly string[]> {
   const cutter = new LineCutter();
   const answers: string[] = [];
@@ -80,7 +79,7 @@ export async function storeLines(
     if (++lines > MAX_RECORDS_PER_REQUEST) {
       throw new Problem('too-many-records', `One request may carry ${MAX_RECORDS_PER_REQUEST} records; this has more.`);
     }
-    const draft = judge(line, now());
+    const draft = judge(line, read);
     unit.push({ line: line.line, draft });
     if (!(draft instanceof Problem)) unitBytes += draft.body.length;
   };
@@ -104,9 +103,9 @@ export async function storeLines(
   return answers;
 }
 
-function judge(line: Line, now: number): RecordDraft | Problem {
+function judge(line: Line, read: (line: Line) => RecordDraft): RecordDraft | Problem {
   try {
-    return readPiece(line, now);
+    return read(line);
   } catch (error) {
     if (error instanceof Problem) return error;
     throw error;

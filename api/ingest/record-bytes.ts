@@ -1,4 +1,5 @@
 /** The bytes of one record, put together from pieces as they arrive: never more of them than a record may have. */
+import type { AttributionOf } from './attributions.ts';
 import { isSpace, MAX_RECORD_BYTES, readRecord, recordTooLarge, type RecordDraft } from './record.ts';
 
 /** A record's bytes without the white space around them. */
@@ -65,9 +66,10 @@ export class RecordBytes {
 /**
  * Reads a record that was put together here.
  * @param now Unix milliseconds
+ * @param attributionOf as of readRecord
  * @throws Problem as readRecord does
  */
-export function readPiece({ bytes, length }: RecordPiece, now: number): RecordDraft {
+export function readPiece({ bytes, length }: RecordPiece, now: number, attributionOf?: AttributionOf): RecordDraft {
   if (length > bytes.length) throw recordTooLarge(length);
-  return readRecord(bytes, now);
+  return readRecord(bytes, now, attributionOf);
 }

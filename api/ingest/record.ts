@@ -7,8 +7,9 @@ import { z } from 'zod';
 import { encodeBody, RECORD_MAX_DEPTH, SALT_SIZE } from '../../protocol/entry.ts';
 import { JSON_PROBLEMS, strictJson } from '../http/json-body.ts';
 import { Problem, type Fault } from '../http/problems.ts';
-import { rfc3339Millis } from '../http/rfc3339.ts';
+import { rfc3339Millis } from '../../protocol/rfc3339.ts';
 import { dateTime } from '../http/shapes.ts';
+import type { AttributionOf } from './attributions.ts';
 
 /** Bytes of one record, without the white space around it. */
 export const MAX_RECORD_BYTES = 64 * 1024;
@@ -22,7 +23,7 @@ export const RECORD_ID_RULE = 'must be 1 to 128 of the characters A-Z a-z 0-9 . 
 /** A record that may be appended: design section 2, Words. */
 export interface RecordDraft {
   id: string;
-  /** `{"attribution":null,"record":R}` */
+  /** `{"attribution":A,"record":R}` */
   body: Uint8Array;
   /** Where R begins in the body; it ends one byte before the body's end. */
   recordOffset: number;
@@ -76,16 +77,17 @@ export const recordShape = z
  * Reads one record.
  * @param bytes as received; white space around the record is not part of it
  * @param now Unix milliseconds
+ * @param attributionOf what is known of the record's actor
  * @throws Problem (400, 413, 422) that names what is wrong and where, never the content
  */
-export function readRecord(bytes: Uint8Array, now: number): RecordDraft {
+export function readRecord(bytes: Uint8Array, now: number, attributionOf: AttributionOf = () => null): RecordDraft {
   const record = withoutSpace(bytes);
   if (record.length === 0) throw new Problem('empty-body', 'The body holds no record.');
   if (record.length > MAX_RECORD_BYTES) throw recordTooLarge(record.length);
   const text = judge(record);
-  const { id } = validate(JSON.parse(text), now);
+  const { id, actor_id: actorId } = validate(JSON.parse(text), now);
 
-  const { bytes: body, recordOffset } = encodeBody(null, text);
+  const { bytes: body, recordOffset } = encodeBody(attributionOf(actorId), text);
   const salt = randomBytes(SALT_SIZE);
   return { id, body, recordOffset, salt, commitment: createHmac('sha256', salt).update(body).digest() };
 }
@@ -103,7 +105,7 @@ function judge(record: Uint8Array): string {
 }
 
 /** Pointers need no escaping (RFC 6901): only names of our own shape stand in them. */
-function validate(value: unknown, now: number): { id: string } {
+function validate(value: unknown, now: number): z.output<typeof recordShape> {
   const parsed = recordShape.safeParse(value);
   const errors: Fault[] = [];
   if (!parsed.success) {

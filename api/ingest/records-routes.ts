@@ -9,13 +9,15 @@ import { operation, reply, replyBytes, type Operation } from '../http/operation.
 import { Problem } from '../http/problems.ts';
 import { judgeBody, receiveBody } from '../http/request-body.ts';
 import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
+import type { AttributionsFor } from './attributions.ts';
 import { recordAnswer, type Ingest } from './ingest.ts';
 import type { LogIdentities } from './log-identity.ts';
 import { answerLines, lineAnswer, storeLines } from './post-lines.ts';
 import { RECORD_ID, RECORD_ID_RULE, RECORD_PROBLEMS, recordShape, type RecordDraft } from './record.ts';
-import { readPiece, RecordBytes } from './record-bytes.ts';
+import { readPiece, RecordBytes, type RecordPiece } from './record-bytes.ts';
 import { buildReceipt } from './receipt.ts';
 import { receiptShape } from './receipt-shape.ts';
+import type { Refusals } from './refusals.ts';
 import { coveringSeal, leafLevel, levelShape } from './seals.ts';
 import { findRecord, recordBytes, sealTerms } from './stored-record.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
@@ -24,11 +26,15 @@ interface RecordsDependencies {
   pools: TenantPools;
   logIdentity: LogIdentities;
   ingest: Ingest;
+  attributionsFor: AttributionsFor;
+  refusals: Refusals;
   limits: RateLimits;
   registry: Registry;
   /** Unix milliseconds. */
   now: () => number;
 }
+
+type Read = (piece: RecordPiece) => RecordDraft;
 
 const byId = z.object({ id: z.string().regex(RECORD_ID, RECORD_ID_RULE) });
 
@@ -66,39 +72,49 @@ export function recordsOperations({
   pools,
   logIdentity,
   ingest,
+  attributionsFor,
+  refusals,
   limits,
   registry,
   now,
 }: RecordsDependencies): Operation[] {
-  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response) {
+  /** How records of this caller are read: with what is known of their actors now. */
+  async function readerFor(caller: KeyCaller): Promise<Read> {
+    const attributionOf = await attributionsFor(caller);
+    return (piece) => readPiece(piece, now(), attributionOf);
+  }
+
+  async function postOne(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, read: Read, response: Response) {
     const record = new RecordBytes();
     for await (const chunk of chunks) record.add(chunk);
     limits.charge(caller, 1, response);
-    const [answer] = await ingest(caller, [readPiece(record.take(), now())]);
+    const [answer] = await ingest(caller, [read(record.take())]);
     if (answer === undefined || answer instanceof Problem) throw answer ?? new Error('ingest answered nothing');
     return answer.status === 'accepted'
       ? reply(201, answer, { headers: { Location: `/v1/records/${answer.id}` } })
       : reply(200, answer);
   }
 
-  async function postLines(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, response: Response) {
+  async function postLines(caller: KeyCaller, chunks: AsyncIterable<Uint8Array>, read: Read, response: Response) {
     const store = (drafts: readonly RecordDraft[]) => {
       limits.charge(caller, drafts.length, response);
       return ingest(caller, drafts);
     };
-    await answerLines(await storeLines(chunks, store, now), response);
+    await answerLines(await storeLines(chunks, store, read), response);
     return 'sent' as const;
   }
 
   async function lookUp(caller: Caller, id: string) {
-    return pools.use(caller, async (pool) => {
+    const found = await pools.use(caller, async (pool) => {
       const log = await logIdentity(pool, caller.tenant);
       const record = await findRecord(pool, caller.tenant, id);
-      if (record === undefined) throw new Problem('not-found', 'This log has no record with that id.');
+      if (record === undefined) return undefined;
       const { period } = sealTerms(record.receivedAt, log.periodSeconds);
       const seal = await coveringSeal(pool, caller.tenant, { leafIndex: record.leafIndex, period });
       return { log, record, seal };
     });
+    if (found === undefined) throw await refusals.notFound(caller, 'record', id);
+    return found;
   }
 
   return [
@@ -143,8 +159,11 @@ export function recordsOperations({
       async handle({ caller, request, response }) {
         // Judged before a byte of the body is read.
         const { kind, encoding } = judgeBody(request);
+        const read = await readerFor(caller);
         const chunks = receiveBody(request, encoding);
-        return kind === 'json' ? await postOne(caller, chunks, response) : await postLines(caller, chunks, response);
+        return kind === 'json'
+          ? await postOne(caller, chunks, read, response)
+          : await postLines(caller, chunks, read, response);
       },
     }),
 

@@ -1,7 +1,7 @@
 /** Compares answers with what an OpenAPI document says of them, to the last member. */
 import assert from 'node:assert/strict';
 import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js';
-import { rfc3339Millis } from '../../api/http/rfc3339.ts';
+import { rfc3339Millis } from '../../protocol/rfc3339.ts';
 import type { OpenApiDocument, OperationObject } from '../../api/http/openapi.ts';
 
 export interface Seen {

@@ -6,9 +6,11 @@ import pino from 'pino';
 import { createApp } from '../../api/ingest/app.ts';
 import type { BatchLimits } from '../../api/ingest/batcher.ts';
 import { createPool } from '../../api/http/database.ts';
+import { createKeyUses } from '../../api/ingest/key-uses.ts';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
+import { createRefusals } from '../../api/ingest/refusals.ts';
 import { startServer, type Timeouts } from '../../api/http/server.ts';
-import { createTenantPools } from '../../api/http/tenant-pools.ts';
+import { createTenantPools, type TenantPools } from '../../api/http/tenant-pools.ts';
 import { tenantLogin } from '../../sql/login.ts';
 import type { OpenApiDocument } from '../../api/http/openapi.ts';
 import type { ProductDatabase } from '../product-database.ts';
@@ -35,13 +37,18 @@ export interface IngestApi {
   keyLookups(): number;
   /** Questions of any kind that reached the directory. */
   directoryLookups(): number;
-  get(path: string, apiKey?: string): Promise<Answer>;
+  get(path: string, credential?: string): Promise<Answer>;
+  /** Any other request, with a JSON body if there is one. */
+  call(method: string, path: string, credential?: string, body?: object): Promise<Answer>;
   post(apiKey: string | undefined, body: Body, headers?: Record<string, string>): Promise<Answer>;
   /** Any request. */
   send(path: string, init: RequestInit): Promise<Answer>;
   /** Every answer is compared with this API's OpenAPI document. */
   conformance: Conformance;
   postLines(apiKey: string, body: Body): Promise<Answer>;
+  /** Reports what is only counted in memory: uses of keys, refusals. */
+  report(): Promise<void>;
+  pools: TenantPools;
   stop(): Promise<void>;
 }
 
@@ -71,6 +78,18 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
   const lines: string[] = [];
   let keyLookups = 0;
   let directoryLookups = 0;
+  const log = pino(
+    { level: 'trace' },
+    new Writable({
+      write(chunk: Buffer, _encoding, done) {
+        lines.push(chunk.toString());
+        done();
+      },
+    }),
+  );
+  const now = options.now ?? Date.now;
+  const keyUses = createKeyUses(directory, log);
+  const refusals = createRefusals({ pools, log, now });
   const app = createApp({
     directory: {
       query: ((...args: Parameters<typeof directory.query>) => {
@@ -81,18 +100,12 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     },
     pools,
     verifySession,
+    keyUses,
+    refusals,
     promises,
     registry: { chainId: db.chainId, contract: options.contract ?? db.contract },
-    log: pino(
-      { level: 'trace' },
-      new Writable({
-        write(chunk: Buffer, _encoding, done) {
-          lines.push(chunk.toString());
-          done();
-        },
-      }),
-    ),
-    ...(options.now && { now: options.now }),
+    log,
+    now,
     ...(options.batchLimits && { batchLimits: options.batchLimits }),
     ...(options.otherPromiseKeys && { otherPromiseKeys: options.otherPromiseKeys }),
   });
@@ -133,6 +146,16 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     });
   return {
     url: server.url,
+    pools,
+    call: (method, path, credential, body) =>
+      send(path, {
+        method,
+        headers: { ...bearer(credential), ...(body && { 'content-type': 'application/json' }) },
+        ...(body && { body: JSON.stringify(body) }),
+      }),
+    async report() {
+      await Promise.all([keyUses.flush(), refusals.flush(true)]);
+    },
     promises,
     logged: () => lines.join(''),
     keyLookups: () => keyLookups,

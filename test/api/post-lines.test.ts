@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { RecordAnswer } from '../../api/ingest/ingest.ts';
 import { storeLines } from '../../api/ingest/post-lines.ts';
+import { readPiece, type RecordPiece } from '../../api/ingest/record-bytes.ts';
 import { Problem } from '../../api/http/problems.ts';
 import type { RecordDraft } from '../../api/ingest/record.ts';
 import { recordText } from './ingest-api.ts';
@@ -37,11 +38,13 @@ const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 20; turn++) await nextTurn();
 };
 
+const read = (piece: RecordPiece) => readPiece(piece, Date.now());
+
 describe('storing the lines of a body', () => {
   it('begins while the body arrives, one unit after the other, and asks for no more than a second one', async () => {
     const { calls, store } = heldStore();
     const source = body(60);
-    const answers = storeLines(source.chunks(), store, Date.now);
+    const answers = storeLines(source.chunks(), store, read);
     await settle();
     assert.equal(calls.length, 1, 'the second unit waits for the first: order is kept');
     assert.equal(source.given, 32, 'back-pressure: two units of sixteen lines');
@@ -66,7 +69,7 @@ describe('storing the lines of a body', () => {
 
   it('hands a thousand ordinary records over together', async () => {
     const { calls, store } = heldStore();
-    const answers = storeLines(body(1_000, (id) => `${recordText(String(id))}\n`).chunks(), store, Date.now);
+    const answers = storeLines(body(1_000, (id) => `${recordText(String(id))}\n`).chunks(), store, read);
     await settle();
     while (calls.length === 0) await nextTurn();
     calls[0]!.finish();
@@ -77,7 +80,7 @@ describe('storing the lines of a body', () => {
   it('ends at the first record past the limit: what was stored stands, nothing is stored after', async () => {
     const { calls, store } = heldStore();
     const source = body(2_000, (id) => (id < 20 ? line(id) : '{}\n'));
-    const answers = storeLines(source.chunks(), store, Date.now);
+    const answers = storeLines(source.chunks(), store, read);
     await settle();
     let over = false;
     const refused = assert.rejects(answers, { slug: 'too-many-records' }).then(() => (over = true));
@@ -91,7 +94,7 @@ describe('storing the lines of a body', () => {
 
   it('stops at a unit that could not be stored, and says why', async () => {
     const { calls, store } = heldStore();
-    const answers = storeLines(body(100).chunks(), store, Date.now);
+    const answers = storeLines(body(100).chunks(), store, read);
     await settle();
     calls[0]!.finish(new Problem('unavailable', 'away'));
     await assert.rejects(answers, { slug: 'unavailable' });
@@ -106,12 +109,12 @@ describe('storing the lines of a body', () => {
       await settle();
       throw new Problem('bad-request', 'cut off');
     }
-    await assert.rejects(storeLines(broken(), store, Date.now), { slug: 'bad-request' });
+    await assert.rejects(storeLines(broken(), store, read), { slug: 'bad-request' });
   });
 
   it('asks the store for nothing when no line is good', async () => {
     const { calls, store } = heldStore();
-    const answers = await storeLines(body(3, () => 'x\n').chunks(), store, Date.now);
+    const answers = await storeLines(body(3, () => 'x\n').chunks(), store, read);
     assert.equal(answers.join('').split('malformed-json').length - 1, 3);
     assert.equal(calls.length, 0);
   });

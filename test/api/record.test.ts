@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Problem } from '../../api/http/problems.ts';
 import { MAX_RECORD_BYTES, readRecord } from '../../api/ingest/record.ts';
-import { rfc3339Millis } from '../../api/http/rfc3339.ts';
+import { rfc3339Millis } from '../../protocol/rfc3339.ts';
 import { commit, parseBody } from '../../protocol/entry.ts';
 import { recordText } from './ingest-api.ts';
 
