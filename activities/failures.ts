@@ -27,7 +27,8 @@ const KINDS = {
   'incarnation-differs': {
     text: 'The database is not the one that this process is configured for (a restored backup, a lost journal); nothing is read or written until `kiff recover` has compared it.',
   },
-  'kms-refused': { text: 'KMS refused: key disabled, pending deletion, or access denied; ingest is not affected.' },
+  'kms-refused': { text: 'KMS refused the key: disabled, pending deletion, or gone; ingest is not affected.' },
+  'kms-denied': { text: 'KMS denied access: the key policy or IAM has changed; ingest is not affected.' },
   'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
   'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },
   'chain-disagrees': { text: 'The Base RPC endpoints contradict each other; nothing is believed until they agree.' },

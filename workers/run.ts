@@ -4,6 +4,7 @@ import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleOp
 import type { Logger } from 'pino';
 import { fixedFailures } from './fixed-failures.ts';
 import { createAlert } from './log.ts';
+import { jitteredRetries } from './retry-jitter.ts';
 
 /** A signal leaves this long to finish; what is not done then is retried by another worker. */
 const GRACE = '10s';
@@ -44,7 +45,7 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
       namespace,
       taskQueue,
       activities,
-      interceptors: { activity: [fixedFailures(log, createAlert(log))] },
+      interceptors: { activity: [jitteredRetries(), fixedFailures(log, createAlert(log))] },
       shutdownGraceTime: GRACE,
       ...(workflowBundle === undefined ? {} : { workflowBundle }),
       ...(concurrentActivities === undefined ? {} : { maxConcurrentActivityTaskExecutions: concurrentActivities }),

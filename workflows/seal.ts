@@ -13,15 +13,14 @@ import {
   setCurrentDetails,
   setHandler,
   sleep,
-  TimeoutFailure,
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import { ApplicationFailure } from '@temporalio/common';
 import type { AnchoringActivities } from '../activities/anchoring/create.ts';
 import type { LogActivities, SealStanding } from '../activities/log/create.ts';
-import type { SigningActivities } from '../activities/signing/create.ts';
 import { LEVEL } from './attributes.ts';
-import { ANCHORING_QUEUE, hour, SEALING_QUEUE, SIGNING_QUEUE } from './ids.ts';
+import { ANCHORING_QUEUE, hour, SEALING_QUEUE } from './ids.ts';
+import { signAll, type Unsigned } from './signAll.ts';
 
 export interface SealInput {
   tenantId: string;
@@ -36,15 +35,15 @@ export interface SealInput {
 export interface SealResult {
   /** Null when the log's first period is still to come. */
   seq: number | null;
-  /** `awaiting-signer`: the signer was away for a whole period; the next seal catches up. */
-  level: 'not-begun' | 'awaiting-signer' | SealStanding['level'];
+  /**
+   * `awaiting-signer`: the signer was away for a whole period; `signing-blocked`: its key refused for that long. The next seal
+   * catches up.
+   */
+  level: 'not-begun' | Unsigned['level'] | SealStanding['level'];
 }
 
 /** From the anchoring worker: this tenant's level changed. It carries nothing; the workflow looks for itself. */
 const levelChanged = defineSignal('levelChanged');
-
-/** Seals that one activity signs: an outage's worth in few steps, each well within its time. */
-const SIGN_AT_ONCE = 50;
 
 /** When nobody tells it, the workflow looks by itself, rarely. */
 const LOOK_EVERY_SECONDS = 300;
@@ -54,7 +53,6 @@ const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '
 /** Reads. */
 const read = { taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry } as const;
 const { sealOfPeriod } = proxyActivities<LogActivities>({ ...read, summary: 'Which seal is of this period' });
-const { unsignedSeals } = proxyActivities<LogActivities>({ ...read, summary: 'Which seals have no signature yet' });
 const { sealStanding } = proxyActivities<LogActivities>({ ...read, summary: 'Where the seal stands' });
 
 /** Writes that come out the same however often they run. */
@@ -109,11 +107,11 @@ export async function seal(input: SealInput): Promise<SealResult> {
 
   // KMS-sign: every unsigned seal in order. An absent signer is waited for, at most one period.
   say(`Seal ${seq}: waiting for the signer.`);
-  const absence = await signAll(input, seq);
-  if (absence !== null) {
-    upsertSearchAttributes([{ key: LEVEL, value: 'awaiting-signer' }]);
-    say(`Seal ${seq}: not signed for a whole period (${absence}). The next seal catches up; nothing is lost.`);
-    return { seq, level: 'awaiting-signer' };
+  const unsigned = await signAll(input, seq, say);
+  if (unsigned !== null) {
+    upsertSearchAttributes([{ key: LEVEL, value: unsigned.level }]);
+    say(`Seal ${seq}: not signed for a whole period (${unsigned.why}). The next seal catches up; nothing is lost.`);
+    return { seq, level: unsigned.level };
   }
 
   // Anchor: the wallet's queue is the seals themselves, so a nudge is all it takes.
@@ -144,42 +142,6 @@ async function confirm({ tenantId, period }: SealInput, seq: number, told: { cha
     told.changed = false;
     standing = await sealStanding({ tenantId, seq });
   }
-}
-
-/**
- * @returns null when all is signed, else why a signature did not come for one period. A refusal that no retry can change
- *   fails the workflow.
- */
-async function signAll({ tenantId, periodSeconds }: SealInput, throughSeq: number): Promise<string | null> {
-  const { signSeals } = proxyActivities<SigningActivities>({
-    taskQueue: SIGNING_QUEUE,
-    // A signer reads every new entry: a million take seconds, and it says how far it has come.
-    startToCloseTimeout: '6h',
-    heartbeatTimeout: '60s',
-    scheduleToCloseTimeout: periodSeconds * 1000,
-    retry,
-  });
-  const open = await unsignedSeals({ tenantId, throughSeq });
-  for (let from = 0; from < open.length; from += SIGN_AT_ONCE) {
-    const seqs = open.slice(from, from + SIGN_AT_ONCE);
-    const what = seqs.length === 1 ? `seal ${seqs[0]}` : `seals ${seqs[0]} to ${seqs.at(-1)}`;
-    try {
-      await signSeals.executeWithOptions({ summary: `KMS-sign ${what}` }, [{ tenantId, seqs }]);
-    } catch (error) {
-      const absence = absenceOf(error);
-      if (absence === null) throw error;
-      return absence;
-    }
-  }
-  return null;
-}
-
-/** Nobody answered in time, or a signer answered, until time ran out, that it could not sign yet; null for anything else. */
-function absenceOf(error: unknown): string | null {
-  if (!(error instanceof ActivityFailure)) return null;
-  if (error.cause instanceof TimeoutFailure) return 'the signer was away';
-  if (!(error.cause instanceof ApplicationFailure) || error.cause.nonRetryable === true) return null;
-  return `the last failure was ${error.cause.type}`;
 }
 
 async function nudged(): Promise<void> {

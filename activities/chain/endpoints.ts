@@ -9,6 +9,9 @@ import { failure, type Alert } from '../failures.ts';
 import { tellVendorError } from '../vendor-errors.ts';
 import { judgeAnswers, newestCommonBlock, quorumOf } from './quorum.ts';
 
+/** A contradiction that stays the same is told again after this long, and not at every read. */
+const ALERT_AGAIN_MS = 60 * 60 * 1000;
+
 /** Once a quorum has answered, the others have this long to contradict it. */
 const STRAGGLERS_MS = 1_000;
 
@@ -30,6 +33,14 @@ export interface AgreedChain {
 
 /** @param endpoints of one chain, at least one, in the order of the configuration: logs and alerts count them from 1 */
 export function createAgreedChain(endpoints: readonly PublicClient[], alert: Alert): AgreedChain {
+  const told = new Map<string, number>();
+  const tell = (contradiction: string): void => {
+    const before = told.get(contradiction);
+    if (before !== undefined && performance.now() - before < ALERT_AGAIN_MS) return;
+    told.set(contradiction, performance.now());
+    alert('chain-disagrees', { endpoints: contradiction });
+  };
+
   async function read<T>(call: (endpoint: PublicClient) => Promise<T>): Promise<T> {
     const verdict = judgeAnswers(await answers(endpoints, call));
     switch (verdict.kind) {
@@ -39,7 +50,7 @@ export function createAgreedChain(endpoints: readonly PublicClient[], alert: Ale
         throw failure('chain-unavailable');
       case 'disagreed': {
         const groups = verdict.groups.map((group) => group.map((endpoint) => endpoint + 1).join('+'));
-        alert('chain-disagrees', { endpoints: groups.join(' against ') });
+        tell(groups.join(' against '));
         throw failure('chain-disagrees');
       }
     }

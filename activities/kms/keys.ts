@@ -80,9 +80,13 @@ function afterPrefix(spki: Uint8Array, prefix: string, length: number): Uint8Arr
   return spki.subarray(head.length);
 }
 
+/** What AWS calls it when it is the caller that it does not take, and not the key. */
+const DENIED =
+  /^(AccessDenied|UnrecognizedClient|InvalidClientTokenId|InvalidSignature|ExpiredToken|MissingAuthenticationToken)/;
+
 /**
- * Runs a KMS call; AWS's errors become ours. Throttling, 5xx, time-outs and lost connections are "ask again"; whatever else
- * AWS says no to (a key's state, access, a request that it finds invalid) is a refusal that wants a person.
+ * Runs a KMS call; AWS's errors become ours. Throttling, 5xx, time-outs and lost connections are "ask again"; access denied, and whatever else
+ * AWS says no to (a key's state, a request that it finds invalid), are refusals that want a person.
  */
 export async function translated<T>(call: () => Promise<T>): Promise<T> {
   try {
@@ -94,6 +98,7 @@ export async function translated<T>(call: () => Promise<T>): Promise<T> {
       error.$fault === 'client' &&
       error.$retryable === undefined &&
       !/Throttl|LimitExceeded|TooManyRequests/.test(error.name);
-    throw failure(refused ? 'kms-refused' : 'kms-unavailable');
+    if (!refused) throw failure('kms-unavailable');
+    throw failure(DENIED.test(error.name) ? 'kms-denied' : 'kms-refused');
   }
 }

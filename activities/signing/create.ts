@@ -16,12 +16,13 @@ import { checkpointText, signedCheckpoint, verifyCheckpoint } from '../../protoc
 import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
 import type { AgreedChain } from '../chain/endpoints.ts';
 import { readLogState, type LogState } from '../chain/registry.ts';
-import { failure, failureType, type Alert } from '../failures.ts';
+import { failure, type Alert } from '../failures.ts';
 import { ed25519PublicKey, keyAddress, OPERATOR_ALIAS, signDigest, signMessage, tenantKeyAlias } from '../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { unlessFrozen } from '../log/freeze.ts';
 import { originOf } from '../log/origin.ts';
+import { tellingBlocked } from './blocked.ts';
 import { inspectExtension, inspectOldLeaves, inspectSeals, type Inspected } from './inspect.ts';
 import type { Journal, JournalLog, Statement } from './journal.ts';
 
@@ -60,7 +61,7 @@ interface StoredSeal {
 }
 
 export function createSigningActivities(deps: SigningDependencies) {
-  const { pool, journal, kms, chain, registry, alert } = deps;
+  const { pool, journal, kms, chain, registry } = deps;
   const policyCheckedAt = new Map<string, number>();
   let operatorKey: Hex | undefined;
 
@@ -78,13 +79,7 @@ export function createSigningActivities(deps: SigningDependencies) {
   async function checkPolicy(tenantId: string): Promise<void> {
     const checked = policyCheckedAt.get(tenantId);
     if (checked !== undefined && deps.now() - checked < POLICY_CHECK_MS) return;
-    try {
-      await requireKeyPolicy(kms, tenantKeyAlias(tenantId), 'tenant', deps.roles);
-    } catch (error) {
-      const type = failureType(error);
-      if (type === 'policy-drift' || type === 'kms-refused') alert(type, { tenantId });
-      throw error;
-    }
+    await requireKeyPolicy(kms, tenantKeyAlias(tenantId), 'tenant', deps.roles);
     policyCheckedAt.set(tenantId, deps.now());
   }
 
@@ -186,16 +181,9 @@ export function createSigningActivities(deps: SigningDependencies) {
     if (statement.signature !== null && statement.checkpoint !== null) {
       return { signature: statement.signature, checkpoint: statement.checkpoint };
     }
-    try {
-      const digest = sealDigest(registry, seal);
-      const signature = await signDigest(kms, tenantKeyAlias(log.tenantId), digest, log.genesisSigner);
-      await journal.signed(log.logId, epoch, seal.seq, signature, await checkpointFor(log, seal));
-    } catch (error) {
-      const type = failureType(error);
-      if (type === 'foreign-signature' || type === 'kms-refused')
-        alert(type, { tenantId: log.tenantId, seq: seal.seq });
-      throw error;
-    }
+    const digest = sealDigest(registry, seal);
+    const signature = await signDigest(kms, tenantKeyAlias(log.tenantId), digest, log.genesisSigner);
+    await journal.signed(log.logId, epoch, seal.seq, signature, await checkpointFor(log, seal));
     const kept = await journal.at(log.logId, seal.seq);
     if (kept === null || kept.signature === null || kept.checkpoint === null) throw failure('unexpected');
     return { signature: kept.signature, checkpoint: kept.checkpoint };
@@ -226,19 +214,21 @@ export function createSigningActivities(deps: SigningDependencies) {
      * @throws failures of failures.ts; those that say that two stories are told freeze the log
      */
     async signSeals({ tenantId, seqs }: { tenantId: string; seqs: number[] }): Promise<Hex[]> {
-      return unlessFrozen(deps, tenantId, async () => {
-        await checkPolicy(tenantId);
-        const log = await identify(tenantId);
-        const onChain = await readChain(log);
-        const last = await journal.last(log.logId);
-        if (last !== null && seqs.some((seq) => seq > last.seal.seq)) await inspectPast(log, last);
-        const hashes: Hex[] = [];
-        for (const seq of seqs) {
-          hashes.push(await signOne(log, onChain, seq));
-          deps.heartbeat({ seq });
-        }
-        return hashes;
-      });
+      return unlessFrozen(deps, tenantId, () =>
+        tellingBlocked(deps, tenantId, async () => {
+          await checkPolicy(tenantId);
+          const log = await identify(tenantId);
+          const onChain = await readChain(log);
+          const last = await journal.last(log.logId);
+          if (last !== null && seqs.some((seq) => seq > last.seal.seq)) await inspectPast(log, last);
+          const hashes: Hex[] = [];
+          for (const seq of seqs) {
+            hashes.push(await signOne(log, onChain, seq));
+            deps.heartbeat({ seq });
+          }
+          return hashes;
+        }),
+      );
     },
   };
 }

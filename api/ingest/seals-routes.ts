@@ -5,7 +5,7 @@ import { nextPage, pageLimit } from '../http/pages.ts';
 import { Problem } from '../http/problems.ts';
 import { count, wholeNumber } from '../http/shapes.ts';
 import type { LogIdentities } from './log-identity.ts';
-import { findSeal, listSeals, sealShape, sealView } from './seals.ts';
+import { findSeal, listSeals, sealShape, sealView, signingBlocked, signingShape } from './seals.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 
 /** `uint24` on chain. */
@@ -34,6 +34,7 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
           description: 'A page of seals.',
           schema: z.object({
             seals: z.array(sealShape),
+            signing: signingShape.nullable().describe('What keeps seals from being signed now; null when nothing does'),
             next: count.nullable().describe('`after` of the next page; null on the last'),
           }),
           headers: { Link: 'rel="next", unless this is the last page.' },
@@ -41,13 +42,13 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
       },
       examples: { query: { after: '100', limit: '10' } },
       async handle({ caller, query: { after, limit } }) {
-        const seals = await pools.use(caller, async (pool) => {
+        const { seals, signing } = await pools.use(caller, async (pool) => {
           const log = await logIdentity(pool, caller.tenant);
           const rows = await listSeals(pool, caller.tenant, { after: Math.min(after, MAX_SEQ), limit });
-          return rows.map((row) => sealView(row, log));
+          return { seals: rows.map((row) => sealView(row, log)), signing: await signingBlocked(pool, caller.tenant) };
         });
         const next = seals.length === limit ? (seals.at(-1)?.seq ?? null) : null;
-        return reply(200, { seals, next }, { headers: nextPage('/v1/seals', { after: next, limit }) });
+        return reply(200, { seals, signing, next }, { headers: nextPage('/v1/seals', { after: next, limit }) });
       },
     }),
 

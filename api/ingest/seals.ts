@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { ChainPosition } from '../../protocol/receipt.ts';
 import { tenantSchema } from '../../sql/login.ts';
-import { count, hex, unixSeconds } from '../http/shapes.ts';
+import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
 import type { LogIdentity } from './log-identity.ts';
 import { chainPosition } from './receipt-shape.ts';
 
@@ -67,6 +67,32 @@ export const sealShape = z
   });
 
 type SealView = z.infer<typeof sealShape>;
+
+/** What keeps a log's seals from being signed; a person on our side has to put it right. */
+export const signingShape = z
+  .object({
+    blocked: z
+      .enum(['kms-refused', 'kms-denied', 'policy-drift', 'foreign-signature'])
+      .describe(
+        'The key is disabled or gone; access to it is denied; its policy drifted; what it answers is not its signature',
+      ),
+    since: dateTime,
+  })
+  .meta({ id: 'Signing' });
+
+/** Null when nothing is in the way. */
+export async function signingBlocked(
+  pool: Pick<Pool, 'query'>,
+  tenant: string,
+): Promise<z.infer<typeof signingShape> | null> {
+  const { rows } = await pool.query<{ blocked: z.infer<typeof signingShape>['blocked']; since: Date }>(
+    `SELECT signing_blocked AS blocked, signing_blocked_at AS since
+       FROM kiff.logs WHERE tenant = $1 AND signing_blocked IS NOT NULL`,
+    [tenant],
+  );
+  const row = rows[0];
+  return row === undefined ? null : { blocked: row.blocked, since: row.since.toISOString() };
+}
 
 /** The level of a leaf from the seal that covers it first; none, or one without a signature, leaves it `accepted`. */
 export function leafLevel(seal: Pick<SealRow, 'level'> | undefined): Level {

@@ -53,7 +53,7 @@ describe('routes that read', () => {
   });
 
   it('seals: none yet; seqs that cannot be are refused, unsealed and huge ones not found (B17)', async () => {
-    assert.deepEqual((await api.get('/v1/seals', tenant.apiKey)).json, { seals: [], next: null });
+    assert.deepEqual((await api.get('/v1/seals', tenant.apiKey)).json, { seals: [], signing: null, next: null });
     const expected = { '0': 422, '-1': 422, '1.5': 422, x: 422, '01': 422, '1e3': 422, '1': 404, '16777216': 404 };
     for (const [seq, status] of Object.entries({ ...expected, ['9'.repeat(40)]: 404, ['9'.repeat(41)]: 422 })) {
       assert.equal((await api.get(`/v1/seals/${seq}`, tenant.apiKey)).status, status, seq);

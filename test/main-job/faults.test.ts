@@ -11,16 +11,7 @@ import { logId } from '../../protocol/logid.ts';
 import { SCHEDULE_ID } from '../../workflows/ids.ts';
 import { auditRecord, post, until, untilLevel } from './client.ts';
 import { localStack, PERIOD_SECONDS, type LocalStack } from './local-stack.ts';
-
-interface StoredSeal {
-  seq: number;
-  period: string;
-  tree_size: string;
-  level: string;
-  root: Buffer;
-  prev: Buffer;
-  signature: Buffer | null;
-}
+import { assertUnbroken, storedSeals } from './unbroken.ts';
 
 /** Half of the order of secp256k1: no s above it is canonical. */
 const HALF_N = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
@@ -37,29 +28,7 @@ describe('a seal under faults', function () {
     await local.kms.clearFaults();
   });
 
-  const seals = (tenant: LocalTenant): Promise<StoredSeal[]> =>
-    local.sql<StoredSeal>(
-      `SELECT seq, period, tree_size, level, root, prev, signature FROM kiff_t_${tenant.id}.seals ORDER BY seq`,
-    );
-
-  /** Every period sealed once, without a gap, on chain and in the database alike. */
-  async function assertUnbroken(tenant: LocalTenant): Promise<void> {
-    const events = await local.sealedEvents(tenant);
-    assert.ok(events.length > 0);
-    for (const [index, event] of events.entries()) {
-      assert.equal(event.seq, index + 1, 'each seq stands once, in order');
-      assert.equal(event.period, events[0]!.period + index * PERIOD_SECONDS, 'each period stands once, in order');
-    }
-    const stored = await seals(tenant);
-    for (const event of events) {
-      const row = stored[event.seq - 1]!;
-      assert.deepEqual(
-        [row.seq, Number(row.period), Number(row.tree_size)],
-        [event.seq, event.period, event.treeSize],
-        'the chain has what the database has',
-      );
-    }
-  }
+  const seals = (tenant: LocalTenant) => storedSeals(local, tenant);
 
   it('F1: the signer is killed before KMS signed; another takes over, one seal', async () => {
     const tenant = await local.tenant();
@@ -72,7 +41,7 @@ describe('a seal under faults', function () {
     try {
       await local.kill('signing');
       await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
-      await assertUnbroken(tenant);
+      await assertUnbroken(local, tenant);
     } finally {
       await local.revive('signing');
       await other.stop();
@@ -93,7 +62,7 @@ describe('a seal under faults', function () {
     await local.revive('signing');
     await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
     assert.ok((await local.kms.count({ action: 'Sign', keyId: key })) > 1, 'it was signed again');
-    await assertUnbroken(tenant);
+    await assertUnbroken(local, tenant);
   });
 
   it('F12: the schedule fires twice and a backfill overlaps; one seal per period', async () => {
@@ -110,7 +79,7 @@ describe('a seal under faults', function () {
     await schedule.trigger(ScheduleOverlapPolicy.ALLOW_ALL);
     const next = await post(local.stack.apiUrl, tenant, auditRecord());
     await untilLevel(local.stack.apiUrl, tenant, next.id, 'final');
-    await assertUnbroken(tenant);
+    await assertUnbroken(local, tenant);
     const periods = (await seals(tenant)).map((seal) => seal.period);
     assert.equal(new Set(periods).size, periods.length);
   });
@@ -152,7 +121,7 @@ describe('a seal under faults', function () {
     // Once KMS answers as it should, everything is made up.
     await local.kms.clearFaults();
     await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
-    await assertUnbroken(tenant);
+    await assertUnbroken(local, tenant);
   });
 
   it('F36: two sealing and two signing workers at once; one seal, no quarrel', async () => {
@@ -163,7 +132,7 @@ describe('a seal under faults', function () {
       await Promise.all(
         tenants.map((tenant, index) => untilLevel(local.stack.apiUrl, tenant, records[index]!.id, 'final')),
       );
-      for (const tenant of tenants) await assertUnbroken(tenant);
+      for (const tenant of tenants) await assertUnbroken(local, tenant);
     } finally {
       await Promise.all(others.map((other) => other.stop()));
     }

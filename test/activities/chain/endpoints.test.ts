@@ -70,7 +70,8 @@ describe('several RPC endpoints', function () {
     const chain = await connect(3);
     providers[1].set(FORKED);
     await assert.rejects(chain.newest('latest'), failsAs('chain-disagrees'));
-    assert.deepEqual(alerts, ['chain-disagrees 1+3 against 2']);
+    await assert.rejects(chain.newest('safe'), failsAs('chain-disagrees'));
+    assert.deepEqual(alerts, ['chain-disagrees 1+3 against 2'], 'told once');
     providers[1].set();
     await chain.newest('latest');
   });
