@@ -22,6 +22,9 @@ export type Taken =
 export async function takeCommand(pool: Pool, start: StartCommand): Promise<Taken> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  // The server may end it between two queries of ours (it held the row too long); unheard, that would end the process.
+  const onError = (error: Error): void => void (broken = error);
+  client.on('error', onError);
   try {
     await client.query('BEGIN');
     const { rows } = await client.query<CommandRow>(
@@ -53,6 +56,7 @@ export async function takeCommand(pool: Pool, start: StartCommand): Promise<Take
     broken = error as Error;
     throw error;
   } finally {
+    client.off('error', onError);
     // A connection that failed in the middle of this is not used again.
     client.release(broken);
   }

@@ -64,6 +64,7 @@ export function startInbox({ pool, databaseUrl, start, log }: InboxDependencies)
     told = new Promise<void>((resolve) => (tell = resolve));
   };
   stopped.addEventListener('abort', wake);
+  const looking = setInterval(wake, LOOK);
   const pause = (milliseconds: number): Promise<void> =>
     delay(milliseconds, undefined, { signal: stopped }).catch(() => undefined);
 
@@ -73,7 +74,7 @@ export function startInbox({ pool, databaseUrl, start, log }: InboxDependencies)
       const next = told;
       try {
         const taken = await takeCommand(pool, start);
-        if (taken.outcome === 'nothing') await Promise.race([next, pause(LOOK)]);
+        if (taken.outcome === 'nothing') await next;
         else log.info({ command: taken.commandId, ...errorName(taken.error) }, `command.${taken.outcome}`);
       } catch (error) {
         log.warn(errorName(error), 'inbox.unavailable');
@@ -107,6 +108,7 @@ export function startInbox({ pool, databaseUrl, start, log }: InboxDependencies)
   return {
     async stop() {
       stopping.abort();
+      clearInterval(looking);
       await running;
     },
   };
