@@ -13,6 +13,7 @@ import {
   ApplicationFailure,
   CancelledFailure,
   ChildWorkflowFailure,
+  TemporalFailure,
   WorkflowExecutionAlreadyStartedError,
 } from '@temporalio/common';
 import type { CommandActivities } from '../activities/commands/create.ts';
@@ -60,7 +61,13 @@ async function outcome(ask: Ask): Promise<string | null> {
   } catch (error) {
     if (error instanceof WorkflowExecutionAlreadyStartedError) return 'already-started';
     if (!(error instanceof ChildWorkflowFailure)) throw error;
-    if (error.cause instanceof CancelledFailure) return 'cancelled';
-    return (error.cause instanceof ApplicationFailure ? error.cause.type : undefined) ?? 'failed';
+    return reasonOf(error.cause);
   }
+}
+
+/** The type of the failure at the bottom: an activity's failure has the one that counts as its cause. */
+function reasonOf(failure: unknown): string {
+  if (failure instanceof CancelledFailure) return 'cancelled';
+  if (failure instanceof ApplicationFailure) return failure.type ?? 'failed';
+  return failure instanceof TemporalFailure && failure.cause !== undefined ? reasonOf(failure.cause) : 'failed';
 }

@@ -26,6 +26,8 @@ import { anvil } from '../parts.ts';
 import { accept } from '../sql/batch.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 
+process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
+
 const DEPLOYER = privateKeyToAccount('0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80');
 const PERIOD = 1;
 const CONTROL_TOKEN = 'a token for the tests';
@@ -45,6 +47,7 @@ export interface Plane {
   events(): string[];
   kmsAs(role: Role): KMSClient;
   log: ReturnType<typeof createLogActivities>;
+  keyAdmin: ReturnType<typeof createKeyAdminActivities>;
   signing: ReturnType<typeof createSigningActivities>;
   /** A signer that has forgotten what it holds in memory, as after a restart; on another journal if one is given. */
   newSigner(journalUrl?: string): ReturnType<typeof createSigningActivities>;
@@ -117,13 +120,14 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
   const alert: Alert = (name, fields) => alerted.push({ name, fields });
 
   const keyAdminPool = pool(database.urls.kiff_keyadmin);
-  const keyAdmin = {
+  const keyAdminDeps = {
     kms: kmsAs('admin'),
     roles: LOCAL_ROLES,
     onboardingAbandoned: (tenantId: string) => onboardingAbandoned(keyAdminPool, tenantId),
     alert,
   };
-  await ensureDeploymentKeys(keyAdmin);
+  await ensureDeploymentKeys(keyAdminDeps);
+  const keyAdmin = createKeyAdminActivities(keyAdminDeps);
   const relayer = createRelayer(kmsAs('relayer'), await keyAddress(kmsAs('relayer'), RELAYER_ALIAS));
   const devnet = createTestClient({ mode: 'anvil', transport: http(rpcUrl) });
   await devnet.setBalance({ address: relayer.address, value: parseEther('10') });
@@ -190,7 +194,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
 
   async function createTenant({ register = true, periods = 0 } = {}): Promise<TestTenant> {
     const id = `t${Date.now().toString(36)}${Math.floor(Math.random() * 1e6).toString(36)}`;
-    const { genesisSigner } = await createKeyAdminActivities(keyAdmin).createTenantKey({ tenantId: id });
+    const { genesisSigner } = await keyAdmin.createTenantKey({ tenantId: id });
     const begins = periods === 0 ? {} : { firstPeriod: Math.floor(Date.now() / 1000) - periods * PERIOD };
     const made = await database.createTenant({ id, genesisSigner, ...begins });
     if (register) await send();
@@ -232,6 +236,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     },
     kmsAs,
     log,
+    keyAdmin,
     signing,
     newSigner,
     anchoring,

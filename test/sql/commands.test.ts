@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type pg from 'pg';
 import { createPool } from '../../activities/database.ts';
-import { takeCommand, type Taken } from '../../activities/commands/queue.ts';
+import { takeCommand, type StartCommand, type Taken } from '../../activities/commands/queue.ts';
 import type { Ask } from '../../activities/commands/judge.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 
@@ -33,6 +33,9 @@ describe('commands', () => {
   });
   beforeEach(() => db.sql('TRUNCATE kiff.commands, kiff.command_results'));
   after(() => db.drop());
+
+  const ask = (id: string, ref?: string) =>
+    operator.query(INSERT, ['tenant.onboard', JSON.stringify({ tenantId: id, ...(ref && { ref }) })]);
 
   describe('go in', () => {
     it('with kind and payload from the login, and everything else from the database', async () => {
@@ -121,9 +124,8 @@ describe('commands', () => {
     });
 
     it('of 16 KiB at most, and as objects', async () => {
-      const payload = (length: number): string => `{"a": "${'x'.repeat(length - 9)}"}`;
-      await records.query(INSERT, ['test.harmless', payload(16_384)]);
-      await assert.rejects(records.query(INSERT, ['test.harmless', payload(16_385)]), { code: '23514' });
+      await records.query(INSERT, ['test.harmless', payloadOf(16_384)]);
+      await assert.rejects(records.query(INSERT, ['test.harmless', payloadOf(16_385)]), { code: '23514' });
       for (const text of ['[]', '"x"', 'null', '1']) {
         await assert.rejects(records.query(INSERT, ['test.harmless', text]), { code: '23514' }, text);
       }
@@ -133,10 +135,8 @@ describe('commands', () => {
   describe('come out', () => {
     let pool: pg.Pool;
     let started: Ask[];
-    const start = async (_id: number, ask: Ask): Promise<void> => void started.push(ask);
+    const start = async (_id: number, asked: Ask): Promise<void> => void started.push(asked);
     const tenants = (): string[] => started.map(({ tenantId }) => tenantId);
-    const ask = (id: string, ref?: string) =>
-      operator.query(INSERT, ['tenant.onboard', JSON.stringify({ tenantId: id, ...(ref && { ref }) })]);
 
     async function drain(): Promise<Taken['outcome'][]> {
       const outcomes: Taken['outcome'][] = [];
@@ -222,10 +222,7 @@ describe('commands', () => {
     it('one whose start fails is put off, longer every time, and others pass it by', async () => {
       await ask('sick');
       await ask('well');
-      const failing = async (_id: number, { tenantId }: Ask): Promise<void> => {
-        if (tenantId === 'sick') throw new Error('Temporal is away');
-        started.push({ kind: 'tenant.onboard', tenantId });
-      };
+      const failing = startUnless('sick', start);
       const outcomes = [(await takeCommand(pool, failing)).outcome, (await takeCommand(pool, failing)).outcome];
       assert.deepEqual(outcomes, ['deferred', 'started']);
       const wait = async (): Promise<number> => {
@@ -281,10 +278,6 @@ describe('commands', () => {
       await custody.query(INSERT, ['test.custody', '{"ref":"of-custody"}']);
       await ask('xyz', 'of-the-operator');
       await drain();
-      const refs = async (client: pg.Client): Promise<string[]> => {
-        const { rows } = await client.query<{ ref: string }>('SELECT ref FROM kiff.command_results ORDER BY command');
-        return rows.map(({ ref }) => ref);
-      };
       assert.deepEqual(await refs(records), ['ours', 'of-custody']);
       assert.deepEqual(await refs(custody), ['ours', 'of-custody']);
       assert.deepEqual(await refs(theirs), ['theirs']);
@@ -293,3 +286,22 @@ describe('commands', () => {
     });
   });
 });
+
+/** A payload whose text in the database has this length. */
+function payloadOf(length: number): string {
+  return `{"a": "${'x'.repeat(length - 9)}"}`;
+}
+
+/** Starts every tenant's but one's. */
+function startUnless(sick: string, start: StartCommand): StartCommand {
+  return async (id, ask) => {
+    if (ask.tenantId === sick) throw new Error('Temporal is away');
+    await start(id, ask);
+  };
+}
+
+/** The answers that a login reads, by their asker's word. */
+async function refs(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ ref: string }>('SELECT ref FROM kiff.command_results ORDER BY command');
+  return rows.map(({ ref }) => ref);
+}

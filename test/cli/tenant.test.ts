@@ -1,0 +1,82 @@
+/** `kiff tenant` as an operator runs it: a process with one credential. Creating is tried in test/workflows/onboarding.test.ts. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { packageRoot } from '../../dev/root.ts';
+import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
+
+describe('kiff tenant', function () {
+  this.timeout(30_000);
+  let db: ProductDatabase;
+  let tenant: TestTenant;
+
+  before(async () => {
+    db = await createProductDatabase();
+    tenant = await db.createTenant({ id: 'acme0' + Date.now().toString(36) });
+  });
+  after(() => db.drop());
+
+  async function kiff(args: string[], url: string | null = db.urls.kiff_operator) {
+    const child = spawn(process.execPath, [join(packageRoot, 'dist/cli/kiff.js'), 'tenant', ...args], {
+      env: url === null ? {} : { OPERATOR_DATABASE_URL: url },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let out = '';
+    let err = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => (out += text));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (err += text));
+    const [code] = (await once(child, 'close')) as [number];
+    return { code, out, err };
+  }
+
+  it('lists and shows, for people and for programs', async () => {
+    const list = await kiff(['list']);
+    assert.equal(list.code, 0, list.err);
+    assert.match(list.out, new RegExp(`^TENANT .*\n${tenant.id} +active +0 / 0 / 0\n$`));
+    const shown = await kiff(['show', tenant.id]);
+    for (const fact of [tenant.origin, tenant.logId, tenant.genesisSigner, 'not yet'])
+      assert.ok(shown.out.includes(fact));
+    const [listed] = JSON.parse((await kiff(['list', '--json'])).out) as { id: string; log: { origin: string } }[];
+    assert.deepEqual([listed?.id, listed?.log.origin], [tenant.id, tenant.origin]);
+    assert.deepEqual(JSON.parse((await kiff(['show', tenant.id, '--json'])).out), listed);
+  });
+
+  it('pauses and resumes', async () => {
+    const status = async (): Promise<unknown> =>
+      (JSON.parse((await kiff(['show', tenant.id, '--json'])).out) as { status: string }).status;
+    assert.deepEqual(await kiff(['pause', tenant.id]), { code: 0, out: `${tenant.id} is paused\n`, err: '' });
+    assert.equal(await status(), 'paused');
+    assert.deepEqual(await kiff(['resume', tenant.id]), { code: 0, out: `${tenant.id} is active\n`, err: '' });
+    assert.equal(await status(), 'active');
+  });
+
+  it('says what is wrong, with exit code 2 for its arguments and 1 for what is refused', async () => {
+    for (const [args, code, message] of [
+      [[], 2, 'say what to do'],
+      [['destroy', tenant.id], 2, 'there is no action destroy'],
+      [['list', tenant.id], 2, 'list takes no tenant'],
+      [['pause'], 2, 'pause takes one tenant'],
+      [['create', 'abc', '--wait', 'long'], 2, '--wait takes seconds'],
+      [['show', 'nobody'], 1, 'there is no tenant nobody'],
+      [['pause', 'nobody'], 1, 'neither active nor paused'],
+      [['create', 'No-Id'], 1, 'a tenant id is'],
+    ] as const) {
+      const said = await kiff([...args]);
+      assert.deepEqual([said.code, said.out], [code, ''], args.join(' '));
+      assert.ok(said.err.includes(message), said.err);
+    }
+    // Nobody takes commands here: the row stands, and the operator is told so.
+    const patience = await kiff(['create', 'waiting', '--wait', '1']);
+    assert.deepEqual([patience.code, /still going on/.test(patience.err)], [1, true]);
+    assert.match((await kiff(['list'], null)).err, /OPERATOR_DATABASE_URL must be/);
+    const away = await kiff(['list'], 'postgres://kiff_operator:x@127.0.0.1:1/kiff');
+    assert.deepEqual([away.code, /ECONNREFUSED/.test(away.err)], [1, true]);
+  });
+
+  it('has no more rights than its login: another one is told so by the database', async () => {
+    const said = await kiff(['list'], db.urls.kiff_api);
+    assert.deepEqual([said.code, said.out], [1, '']);
+    assert.match(said.err, /permission denied/);
+  });
+});
