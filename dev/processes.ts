@@ -119,6 +119,7 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
     case 'migration':
       return {
         ...temporal.env,
+        ...incarnation,
         DATABASE_URL: database('kiff_migrate'),
         TENANT_LOGIN_SECRET: secrets.tenantLogin,
         CUSTODY_LOGIN_SECRET: secrets.custodyLogin,

@@ -12,6 +12,8 @@ export interface MigrationDependencies {
   /** The product database with the login kiff_migrate. */
   url: string;
   secrets: LoginSecrets;
+  /** The name that the database must be open under: in a restored one no tenant is made. */
+  incarnation: string;
   alert: Alert;
 }
 
@@ -27,7 +29,7 @@ const LOCK_TIMEOUT = '45s';
 
 export type MigrationActivities = ReturnType<typeof createMigrationActivities>;
 
-export function createMigrationActivities({ url, secrets, alert }: MigrationDependencies) {
+export function createMigrationActivities({ url, secrets, incarnation, alert }: MigrationDependencies) {
   /** A connection per call: whatever a call leaves behind in its session goes with it. */
   async function connected<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
     const client = new pg.Client({
@@ -40,6 +42,8 @@ export function createMigrationActivities({ url, secrets, alert }: MigrationDepe
     try {
       await client.connect();
       await client.query(`SET lock_timeout = '${LOCK_TIMEOUT}'`);
+      const { rows } = await client.query<{ open: boolean }>('SELECT kiff.opened_as($1) AS open', [incarnation]);
+      if (rows[0]?.open !== true) throw failure('incarnation-differs');
       return await work(client);
     } finally {
       await client.end();

@@ -159,7 +159,7 @@ describe('docker-compose.yml', () => {
       ],
       anchoring: [...temporal, ...kms, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'FROM_BLOCK', 'KIFF_INCARNATION'],
       keyadmin: [...temporal, ...kms, ...roles, 'DATABASE_URL', 'KIFF_INCARNATION'],
-      migration: [...temporal, 'DATABASE_URL', 'TENANT_LOGIN_SECRET', 'CUSTODY_LOGIN_SECRET'],
+      migration: [...temporal, 'KIFF_INCARNATION', 'DATABASE_URL', 'TENANT_LOGIN_SECRET', 'CUSTODY_LOGIN_SECRET'],
     };
     for (const [name, expected] of Object.entries(names)) {
       it(`${name}: ${expected.length} variables`, () => {

@@ -47,7 +47,12 @@ describe('onboarding', function () {
     [plane, temporal] = await Promise.all([createPlane(), startOwnTemporal()]);
     const { database } = plane;
     pool = createPool(database.urls.kiff_sealing, 8);
-    migration = createMigrationActivities({ url: database.urls.kiff_migrate, secrets: database.loginSecrets, alert });
+    migration = createMigrationActivities({
+      url: database.urls.kiff_migrate,
+      secrets: database.loginSecrets,
+      incarnation: database.incarnation,
+      alert,
+    });
     connection = await NativeConnection.connect({ address: temporal.address });
     const log = pino({ level: 'silent' });
     const queues: [string, object][] = [

@@ -1,6 +1,6 @@
 import { loadClientConnectConfig } from '@temporalio/envconfig';
 import { z } from 'zod';
-import { LOG_LEVEL, postgresUrl, readEnv } from '../read-env.ts';
+import { incarnation, LOG_LEVEL, postgresUrl, readEnv } from '../read-env.ts';
 
 const secret = z
   .string()
@@ -11,6 +11,7 @@ const secret = z
 export function readMigrationWorkerEnv(source: NodeJS.ProcessEnv = process.env) {
   const schema = z.object({
     DATABASE_URL: postgresUrl,
+    KIFF_INCARNATION: incarnation,
     TENANT_LOGIN_SECRET: secret,
     CUSTODY_LOGIN_SECRET: secret,
     LOG_LEVEL,

@@ -19,6 +19,7 @@ start(log, async () => {
     activities: createMigrationActivities({
       url: env.DATABASE_URL,
       secrets: { tenant: env.TENANT_LOGIN_SECRET, custody: env.CUSTODY_LOGIN_SECRET },
+      incarnation: env.KIFF_INCARNATION,
       alert: createAlert(log),
     }),
     close: async () => undefined,
