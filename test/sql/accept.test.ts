@@ -183,10 +183,12 @@ describe('accept()', () => {
     const wrong = Buffer.from(right);
     wrong[0]! ^= 1;
     await assert.rejects(row(0, 'a', wrong), { code: '23514', constraint: 'leaf_hash_of_entry' });
-    await assert.rejects(row(0, 'a b', right), { code: '23514' });
-    await assert.rejects(row(0, `a'"`, right), { code: '23514' });
+    for (const id of ['', 'a b', `a'"`, 'a\n', '\na', 'é', 'a'.repeat(129)]) {
+      await assert.rejects(row(0, id, right), { code: '23514', constraint: 'records_id_check' }, id);
+    }
     await assert.rejects(row(-1, 'a', right), { code: '23514' });
     await row(0, 'a', right); // control
+    await row(7, 'Az09._:-'.repeat(16), right);
     await assert.rejects(row(1, 'a', right), { code: '23505' });
     await assert.rejects(row(0, 'b', right), { code: '23505' });
     await assert.rejects(db.sql(`INSERT INTO ${tenant.role}.bodies VALUES (0, '\\x00', '\\x0001', 1)`), {
