@@ -62,6 +62,9 @@ export function leafHash(entry: string | Uint8Array): Hex {
 
 const BODY_HEAD = '{"attribution":';
 const BODY_MIDDLE = ',"record":';
+const HEAD_OF_NOBODY = utf8(`${BODY_HEAD}null${BODY_MIDDLE}`);
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
 
 /** A body's two parts, each as its exact text. `attribution` is `null` where nothing is known of the actor. */
 export interface Body {
@@ -78,25 +81,26 @@ export interface EncodedBody {
 /**
  * Bytes of a body, `{"attribution":A,"record":R}`, with R untouched.
  * @param attributionJson the text of one JSON object, or null.
- * @param recordText the text of one JSON object without white space around it; judged by the caller already (`scanJson`).
+ * @param record one JSON object without white space around it, as its text or its UTF-8 bytes; judged by the caller
+ *   already (`scanJson`).
  * @throws TypeError or JsonError if `attributionJson` is no such text; TypeError if the record does not start and end as an object.
  */
-export function encodeBody(attributionJson: string | null, recordText: string): EncodedBody {
+export function encodeBody(attributionJson: string | null, record: string | Uint8Array): EncodedBody {
   if (attributionJson !== null) {
     const { kind, start, end } = scanJson(attributionJson, { maxDepth: RECORD_MAX_DEPTH });
     if (kind !== 'object' || start !== 0 || end !== attributionJson.length) {
       throw new TypeError('the attribution is not exactly one JSON object');
     }
   }
-  if (!recordText.startsWith('{') || !recordText.endsWith('}')) {
+  const recordBytes = typeof record === 'string' ? utf8(record) : record;
+  if (recordBytes[0] !== OPEN_BRACE || recordBytes.at(-1) !== CLOSE_BRACE) {
     throw new TypeError('the record is not exactly one JSON object');
   }
-  const head = utf8(`${BODY_HEAD}${attributionJson ?? 'null'}${BODY_MIDDLE}`);
-  const record = utf8(recordText);
-  const bytes = new Uint8Array(head.length + record.length + 1);
+  const head = attributionJson === null ? HEAD_OF_NOBODY : utf8(BODY_HEAD + attributionJson + BODY_MIDDLE);
+  const bytes = new Uint8Array(head.length + recordBytes.length + 1);
   bytes.set(head);
-  bytes.set(record, head.length);
-  bytes[bytes.length - 1] = 0x7d;
+  bytes.set(recordBytes, head.length);
+  bytes[bytes.length - 1] = CLOSE_BRACE;
   return { bytes, recordOffset: head.length };
 }
 

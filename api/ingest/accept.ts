@@ -1,23 +1,26 @@
 /** Appends one batch to a tenant's log: one call of the database function `accept` (design section 4). */
 import type { Pool } from 'pg';
 import pg from 'pg';
+import type { Hex } from '../../protocol/hex.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { unavailable } from '../http/problems.ts';
+import { byteaArray, integerArray, textArray } from './binary-array.ts';
 import type { RecordDraft } from './record.ts';
 
 /** What became of one record. `erased` and `conflict` leave the log as it was. */
 export interface Accepted {
   outcome: 'accepted' | 'duplicate' | 'conflict' | 'erased';
   leafIndex: number;
-  leafHash: Buffer;
-  receivedAt: Date;
+  leafHash: Hex;
+  /** Unix milliseconds. */
+  receivedAt: number;
 }
 
 interface AcceptRow {
   outcome: Accepted['outcome'];
   leaf_index: number;
-  leaf_hash: Buffer;
-  received_at: Date;
+  leaf_hash: string;
+  received_at: number;
 }
 
 /**
@@ -35,15 +38,16 @@ export async function acceptBatch(
   try {
     const { rows } = await pool.query<AcceptRow>({
       name: 'accept',
-      text: `SELECT outcome, leaf_index, leaf_hash, received_at
+      text: `SELECT outcome, leaf_index, encode(leaf_hash, 'hex') AS leaf_hash,
+                    (extract(epoch FROM received_at) * 1000)::bigint AS received_at
                FROM ${tenantSchema(tenant)}.accept($1::text[], $2::bytea[], $3::integer[], $4::bytea[], $5::bytea[], $6)
               ORDER BY ord`,
       values: [
-        drafts.map((draft) => draft.id),
-        drafts.map((draft) => draft.body),
-        drafts.map((draft) => draft.recordOffset),
-        drafts.map((draft) => draft.salt),
-        drafts.map((draft) => draft.commitment),
+        textArray(drafts.map((draft) => draft.id)),
+        byteaArray(drafts.map((draft) => draft.body)),
+        integerArray(drafts.map((draft) => draft.recordOffset)),
+        byteaArray(drafts.map((draft) => draft.salt)),
+        byteaArray(drafts.map((draft) => draft.commitment)),
         keyId,
       ],
     });
@@ -51,7 +55,7 @@ export async function acceptBatch(
     return rows.map((row) => ({
       outcome: row.outcome,
       leafIndex: row.leaf_index,
-      leafHash: row.leaf_hash,
+      leafHash: `0x${row.leaf_hash}`,
       receivedAt: row.received_at,
     }));
   } catch (error) {

@@ -12,7 +12,7 @@ import { acceptBatch } from './accept.ts';
 import { createAttributions } from './attributions.ts';
 import { auditOperations } from './audit-routes.ts';
 import { createAuthenticate } from './authenticate.ts';
-import { createBatcher, type BatchLimits } from './batcher.ts';
+import { createBatcher, type AcceptCall, type BatchLimits } from './batcher.ts';
 import { guardOperations } from './guard-routes.ts';
 import { createIngest } from './ingest.ts';
 import type { KeyUses } from './key-uses.ts';
@@ -42,6 +42,8 @@ export interface AppDependencies {
   /** Unix milliseconds. */
   now?: () => number;
   batchLimits?: BatchLimits;
+  /** What appends a batch to a log; the database unless given. */
+  accept?: AcceptCall;
   /** True once no new work should come here: `/readyz` says so. */
   isDraining?: () => boolean;
 }
@@ -69,10 +71,10 @@ export function createApp(dependencies: AppDependencies): Express {
   const authenticate = createAuthenticate({ directory, verifySession, onKeyUsed, now });
   const limits = createRateLimits(now);
   const logIdentity = createLogIdentities(registry);
-  const batcher = createBatcher(
-    (key, drafts) => pools.use(key, (pool) => acceptBatch(pool, key.tenant, key.keyId, drafts)),
-    dependencies.batchLimits,
-  );
+  const accept: AcceptCall =
+    dependencies.accept ??
+    ((key, drafts) => pools.use(key, (pool) => acceptBatch(pool, key.tenant, key.keyId, drafts)));
+  const batcher = createBatcher(accept, dependencies.batchLimits);
   const ingest = createIngest({ pools, batcher, logIdentity, promises });
 
   const attributionsFor = createAttributions(pools);

@@ -32,7 +32,7 @@ export interface BatchKey {
 export type AcceptCall = (key: BatchKey, drafts: readonly RecordDraft[]) => Promise<Accepted[]>;
 
 /** A record's fate, or why the database refused it, alone. */
-type BatchResult = Accepted | { refused: unknown };
+export type BatchResult = Accepted | { refused: unknown };
 
 export interface Batcher {
   /**

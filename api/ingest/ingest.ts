@@ -1,11 +1,11 @@
 /** From drafts to answers: store them, then say for each where it stands and promise its seal. */
 import { z } from 'zod';
-import { toHex } from '../../protocol/hex.ts';
+import type { PromiseTerms } from '../../protocol/promise.ts';
 import type { KeyCaller } from '../access/caller.ts';
 import { Problem } from '../http/problems.ts';
 import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
 import type { Accepted } from './accept.ts';
-import type { Batcher } from './batcher.ts';
+import type { Batcher, BatchResult } from './batcher.ts';
 import type { LogIdentities, LogIdentity } from './log-identity.ts';
 import type { PromiseSigner } from './promise.ts';
 import type { RecordDraft } from './record.ts';
@@ -51,29 +51,25 @@ export function createIngest({ pools, batcher, logIdentity, promises }: IngestDe
     const duplicates = results.filter((result) => 'outcome' in result && result.outcome === 'duplicate') as Accepted[];
     const levels = await levelsOf(caller, log, duplicates);
 
+    const standing = results.filter(stands).map(({ leafIndex, leafHash, receivedAt }): PromiseTerms => {
+      const { sealBy } = sealTerms(receivedAt, log.periodSeconds);
+      return { origin: log.origin, leafIndex, leafHash, sealBy };
+    });
+    const signed = await promises.sign(standing);
+    let next = 0;
     return results.map((result, index) => {
-      const id = drafts[index]!.id;
-      if ('refused' in result) {
-        return new Problem('invalid-record', 'The database refused this record.', { cause: result.refused });
-      }
-      if (result.outcome === 'conflict') {
-        return new Problem('id-conflict', 'A record with this id and other bytes stands in the log; it is unchanged.');
-      }
-      if (result.outcome === 'erased') {
-        return new Problem('erased', 'The record with this id was erased; its id stays taken.');
-      }
-      const { outcome: status, leafIndex, receivedAt } = result;
-      const leafHash = toHex(result.leafHash);
+      if (!stands(result)) return refusal(result);
+      const { outcome: status, leafIndex, leafHash, receivedAt } = result;
       const { period, sealBy } = sealTerms(receivedAt, log.periodSeconds);
       return {
-        id,
+        id: drafts[index]!.id,
         status,
         level: status === 'accepted' ? 'accepted' : (levels.get(period) ?? 'accepted'),
         leafIndex,
         leafHash,
-        receivedAt: receivedAt.toISOString(),
+        receivedAt: new Date(receivedAt).toISOString(),
         sealBy,
-        promise: promises.sign({ origin: log.origin, leafIndex, leafHash, sealBy }),
+        promise: signed[next++]!,
       };
     });
   };
@@ -89,6 +85,23 @@ export function createIngest({ pools, batcher, logIdentity, promises }: IngestDe
     const seals = await pools.use(caller, (pool) => sealLevels(pool, caller.tenant, [...periods]));
     return new Map([...seals].map(([period, level]) => [period, leafLevel({ level })]));
   }
+}
+
+type Standing = Accepted & { outcome: RecordAnswer['status'] };
+
+/** Whether the record stands in the log, by this call or an earlier one. */
+function stands(result: BatchResult): result is Standing {
+  return 'outcome' in result && (result.outcome === 'accepted' || result.outcome === 'duplicate');
+}
+
+function refusal(result: Exclude<BatchResult, Standing>): Problem {
+  if ('refused' in result) {
+    return new Problem('invalid-record', 'The database refused this record.', { cause: result.refused });
+  }
+  if (result.outcome === 'erased') {
+    return new Problem('erased', 'The record with this id was erased; its id stays taken.');
+  }
+  return new Problem('id-conflict', 'A record with this id and other bytes stands in the log; it is unchanged.');
 }
 
 export type Ingest = ReturnType<typeof createIngest>;

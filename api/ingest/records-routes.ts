@@ -109,7 +109,7 @@ export function recordsOperations({
       const log = await logIdentity(pool, caller.tenant);
       const record = await findRecord(pool, caller.tenant, id);
       if (record === undefined) return undefined;
-      const { period } = sealTerms(record.receivedAt, log.periodSeconds);
+      const { period } = sealTerms(record.receivedAt.getTime(), log.periodSeconds);
       const seal = await coveringSeal(pool, caller.tenant, { leafIndex: record.leafIndex, period });
       return { log, record, seal };
     });
@@ -187,7 +187,7 @@ export function recordsOperations({
           leafIndex: record.leafIndex,
           leafHash: record.leafHash,
           receivedAt: record.receivedAt.toISOString(),
-          sealBy: sealTerms(record.receivedAt, log.periodSeconds).sealBy,
+          sealBy: sealTerms(record.receivedAt.getTime(), log.periodSeconds).sealBy,
           key: parseEntry(record.entry).key,
           entry: record.entry,
         };
@@ -216,7 +216,7 @@ export function recordsOperations({
         const { log, record, seal } = await lookUp(caller, params.id);
         const receipt = seal && (await pools.use(caller, (pool) => buildReceipt(pool, log, registry, record, seal)));
         if (receipt !== undefined) return reply(200, receipt, { immutable: receipt.anchor.level === 'final' });
-        const { sealBy } = sealTerms(record.receivedAt, log.periodSeconds);
+        const { sealBy } = sealTerms(record.receivedAt.getTime(), log.periodSeconds);
         return reply(202, { id: record.id, level: leafLevel(seal), sealBy });
       },
     }),

@@ -48,9 +48,9 @@ export async function findRecord(
   };
 }
 
-/** The period (its first second) that a time falls in, and by when its seal is promised (Unix seconds). */
-export function sealTerms(receivedAt: Date, periodSeconds: number): { period: number; sealBy: number } {
-  const period = periodAt(receivedAt.getTime() / 1000, periodSeconds);
+/** The period (its first second) that a time (Unix milliseconds) falls in, and by when its seal is promised (Unix seconds). */
+export function sealTerms(receivedAt: number, periodSeconds: number): { period: number; sealBy: number } {
+  const period = periodAt(receivedAt / 1000, periodSeconds);
   return { period, sealBy: sealBy(period, periodSeconds) };
 }
 

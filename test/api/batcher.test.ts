@@ -13,7 +13,7 @@ function draft(id: string, bytes = 100): RecordDraft {
 }
 
 function accepted(leafIndex: number): Accepted {
-  return { outcome: 'accepted', leafIndex, leafHash: Buffer.alloc(32), receivedAt: new Date(0) };
+  return { outcome: 'accepted', leafIndex, leafHash: '0x', receivedAt: 0 };
 }
 
 function databaseError(code: string): Error {

@@ -167,7 +167,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     postLines: (apiKey, body) => post(apiKey, body, { 'content-type': 'application/x-ndjson' }),
     async stop() {
       await server.drain();
-      await Promise.all([pools.close(), directory.end()]);
+      await Promise.all([pools.close(), directory.end(), promises.close()]);
     },
   };
 }

@@ -1,0 +1,64 @@
+/** The ingest API as a service: what its environment names, put together and listening. */
+import { createSessionVerifier } from '../access/session-token.ts';
+import { createPool, isUnavailable } from '../http/database.ts';
+import { createLog, errorFacts } from '../http/log.ts';
+import { Problem } from '../http/problems.ts';
+import { serve } from '../http/serve.ts';
+import { createTenantPools } from '../http/tenant-pools.ts';
+import { tenantLogin } from '../../sql/login.ts';
+import { createApp } from './app.ts';
+import type { AcceptCall } from './batcher.ts';
+import { readIngestEnv } from './env.ts';
+import { createKeyUses } from './key-uses.ts';
+import { checkDeployment } from './log-identity.ts';
+import { createPromiseSigner } from './promise.ts';
+import { createRefusals } from './refusals.ts';
+
+/** How often what was only counted in memory is written down. A killed process loses this much of it. */
+const REPORT_MILLISECONDS = 30_000;
+
+/**
+ * Resolves once the API listens.
+ * @param accept what appends a batch to a log; the database unless given
+ */
+export async function serveIngest(accept?: AcceptCall): Promise<void> {
+  const env = readIngestEnv();
+  const log = createLog(env.LOG_LEVEL);
+  const registry = { chainId: env.CHAIN_ID, contract: env.CONTRACT };
+  const incarnation = env.KIFF_INCARNATION;
+  const directory = createPool({ url: env.DATABASE_URL, max: 4, name: 'kiff-ingest', incarnation });
+  const pools = createTenantPools({
+    databaseUrl: env.DATABASE_URL,
+    login: (tenant, version) => tenantLogin(env.TENANT_LOGIN_SECRET, tenant, version),
+    name: 'kiff-ingest',
+    incarnation,
+  });
+
+  // A wrong contract is a reason not to start; a database that is away, or restored and not compared yet, is not: /readyz
+  // says so, and it may come back.
+  await checkDeployment(directory, registry).catch((error: unknown) => {
+    if (!isUnavailable(error) && !(error instanceof Problem)) throw error;
+    log.warn(errorFacts(error), 'database.unavailable');
+  });
+  const verifySession = createSessionVerifier({
+    jwtKey: env.CLERK_JWT_KEY,
+    authorizedParties: env.CLERK_AUTHORIZED_PARTIES,
+  });
+  const promises = createPromiseSigner(env.PROMISE_KEY);
+  const otherPromiseKeys = env.PROMISE_PUBLIC_KEYS;
+  const keyUses = createKeyUses(directory, log);
+  const refusals = createRefusals({ pools, log });
+  const reporting = setInterval(() => void Promise.all([keyUses.flush(), refusals.flush()]), REPORT_MILLISECONDS);
+  const wiring = { directory, pools, verifySession, keyUses, refusals, promises, otherPromiseKeys, registry, log };
+  await serve({
+    log,
+    host: env.API_HOST,
+    port: env.API_PORT,
+    app: (isDraining) => createApp({ ...wiring, isDraining, ...(accept && { accept }) }),
+    async close() {
+      clearInterval(reporting);
+      await Promise.all([keyUses.flush(), refusals.flush(true)]);
+      await Promise.all([pools.close(), directory.end(), promises.close()]);
+    },
+  });
+}
