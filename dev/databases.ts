@@ -50,7 +50,7 @@ export async function prepareLocalDatabases(
   return ran;
 }
 
-const loginSecrets = (secrets: Secrets): LoginSecrets => ({
+export const loginSecrets = (secrets: Secrets): LoginSecrets => ({
   tenant: Buffer.from(secrets.tenantLogin, 'hex'),
   custody: Buffer.from(secrets.custodyLogin, 'hex'),
 });
