@@ -10,13 +10,10 @@ export const pageLimit = wholeNumber(1)
   .default(DEFAULT_PAGE)
   .describe(`Items on a page, at most ${MAX_PAGE}; ${DEFAULT_PAGE} unless given`);
 
-/** The Link header (RFC 8288) to the next page, if there is one: a page without a cursor is the last. */
-export function nextPage(
-  path: string,
-  { after, ...rest }: { after: string | number | null } & Record<string, string | number | undefined | null>,
-): Record<string, string> {
-  if (after === null) return {};
-  const query = new URLSearchParams({ after: String(after) });
-  for (const [name, value] of Object.entries(rest)) if (value !== undefined) query.set(name, String(value));
-  return { Link: `<${path}?${query.toString()}>; rel="next"` };
+/** The Link header (RFC 8288) to the next page, by the query that asks for it; null on the last page. */
+export function nextPage(path: string, query: Record<string, string | number> | null): Record<string, string> {
+  if (query === null) return {};
+  const parameters = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) parameters.set(name, String(value));
+  return { Link: `<${path}?${parameters.toString()}>; rel="next"` };
 }

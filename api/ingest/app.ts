@@ -25,6 +25,8 @@ import type { PromiseSigner } from './promise.ts';
 import { recordsOperations } from './records-routes.ts';
 import type { Refusals } from './refusals.ts';
 import { sealsOperations } from './seals-routes.ts';
+import type { UsageCounts } from './usage-counts.ts';
+import { usageOperations } from './usage-routes.ts';
 import { walletsOperations } from './wallets-routes.ts';
 
 export interface AppDependencies {
@@ -34,6 +36,7 @@ export interface AppDependencies {
   verifySession: VerifySession;
   keyUses: KeyUses;
   refusals: Refusals;
+  usageCounts: UsageCounts;
   promises: PromiseSigner;
   /** Public keys of promises besides `promises`' own: earlier ones, and the next one while it is brought in. */
   otherPromiseKeys?: readonly Hex[];
@@ -56,6 +59,7 @@ const INFO = {
   tags: [
     { name: 'Records', description: 'What agents post, and what proves it.' },
     { name: 'Seals', description: 'Signed statements about the log, one per period.' },
+    { name: 'Usage', description: 'What the tenant has used.' },
     { name: 'Keys', description: 'What agents and programs post and read with.' },
     { name: 'Wallets', description: 'Which wallet belongs to which actor: for attribution, never for access.' },
     { name: 'Audit', description: 'What was done to the tenant and in its name.' },
@@ -66,7 +70,7 @@ const INFO = {
 
 export function createApp(dependencies: AppDependencies): Express {
   const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
-  const { keyUses, refusals, isDraining = () => false } = dependencies;
+  const { keyUses, refusals, usageCounts, isDraining = () => false } = dependencies;
   const onKeyUsed = (keyId: string): void => keyUses.note(keyId);
   const authenticate = createAuthenticate({ directory, verifySession, onKeyUsed, now });
   const limits = createRateLimits(now);
@@ -83,19 +87,33 @@ export function createApp(dependencies: AppDependencies): Express {
   return createApplication({
     info: INFO,
     operations: [
-      ...recordsOperations({ pools, logIdentity, ingest, attributionsFor, refusals, limits, registry, now }),
+      ...recordsOperations({
+        pools,
+        logIdentity,
+        ingest,
+        attributionsFor,
+        refusals,
+        limits,
+        usageCounts,
+        registry,
+        now,
+      }),
       ...sealsOperations({ pools, logIdentity }),
       ...keysOperations({ pools, refusals, now }),
       ...walletsOperations({ pools, logIdentity, refusals, chainId: registry.chainId, now }),
       ...auditOperations({ pools }),
       ...guardOperations({ pools, ingest, limits, now }),
-      ...meOperations(),
+      ...meOperations({ pools, now }),
+      ...usageOperations({ pools, now }),
       ...notOfferedOperations(),
       ...policyOperations({ pools, logIdentity, directory, promiseKeys, now }),
     ],
     admit: async (right, request, response) => {
       const caller = await authenticate(request.get('authorization'), right);
       response.locals['caller'] = caller;
+      response.on('finish', () => {
+        if (response.statusCode >= 400 && response.statusCode < 500) usageCounts.rejected(caller);
+      });
       limits.admit(caller, right, response);
       return caller;
     },

@@ -57,7 +57,11 @@ export function auditOperations({ pools }: { pools: TenantPools }): Operation[] 
           return rows.map((row) => ({ ...row, at: row.at.toISOString() }));
         });
         const next = events.length === limit ? (events.at(-1)?.id ?? null) : null;
-        return reply(200, { events, next }, { headers: nextPage('/v1/audit', { after: next, limit }) });
+        return reply(
+          200,
+          { events, next },
+          { headers: nextPage('/v1/audit', next === null ? null : { after: next, limit }) },
+        );
       },
     }),
   ];

@@ -20,6 +20,7 @@ import { receiptShape } from './receipt-shape.ts';
 import type { Refusals } from './refusals.ts';
 import { coveringSeal, leafLevel, levelShape } from './seals.ts';
 import { findRecord, recordBytes, sealTerms } from './stored-record.ts';
+import type { UsageCounts } from './usage-counts.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 
 interface RecordsDependencies {
@@ -29,6 +30,7 @@ interface RecordsDependencies {
   attributionsFor: AttributionsFor;
   refusals: Refusals;
   limits: RateLimits;
+  usageCounts: UsageCounts;
   registry: Registry;
   /** Unix milliseconds. */
   now: () => number;
@@ -75,6 +77,7 @@ export function recordsOperations({
   attributionsFor,
   refusals,
   limits,
+  usageCounts,
   registry,
   now,
 }: RecordsDependencies): Operation[] {
@@ -215,7 +218,10 @@ export function recordsOperations({
       async handle({ caller, params }) {
         const { log, record, seal } = await lookUp(caller, params.id);
         const receipt = seal && (await pools.use(caller, (pool) => buildReceipt(pool, log, registry, record, seal)));
-        if (receipt !== undefined) return reply(200, receipt, { immutable: receipt.anchor.level === 'final' });
+        if (receipt !== undefined) {
+          usageCounts.receiptRead(caller);
+          return reply(200, receipt, { immutable: receipt.anchor.level === 'final' });
+        }
         const { sealBy } = sealTerms(record.receivedAt.getTime(), log.periodSeconds);
         return reply(202, { id: record.id, level: leafLevel(seal), sealBy });
       },

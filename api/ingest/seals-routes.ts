@@ -48,7 +48,11 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
           return { seals: rows.map((row) => sealView(row, log)), signing: await signingBlocked(pool, caller.tenant) };
         });
         const next = seals.length === limit ? (seals.at(-1)?.seq ?? null) : null;
-        return reply(200, { seals, signing, next }, { headers: nextPage('/v1/seals', { after: next, limit }) });
+        return reply(
+          200,
+          { seals, signing, next },
+          { headers: nextPage('/v1/seals', next === null ? null : { after: next, limit }) },
+        );
       },
     }),
 

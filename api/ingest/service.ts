@@ -13,6 +13,7 @@ import { createKeyUses } from './key-uses.ts';
 import { checkDeployment } from './log-identity.ts';
 import { createPromiseSigner } from './promise.ts';
 import { createRefusals } from './refusals.ts';
+import { createUsageCounts } from './usage-counts.ts';
 
 /** How often what was only counted in memory is written down. A killed process loses this much of it. */
 const REPORT_MILLISECONDS = 30_000;
@@ -48,8 +49,11 @@ export async function serveIngest(accept?: AcceptCall): Promise<void> {
   const otherPromiseKeys = env.PROMISE_PUBLIC_KEYS;
   const keyUses = createKeyUses(directory, log);
   const refusals = createRefusals({ pools, log });
-  const reporting = setInterval(() => void Promise.all([keyUses.flush(), refusals.flush()]), REPORT_MILLISECONDS);
-  const wiring = { directory, pools, verifySession, keyUses, refusals, promises, otherPromiseKeys, registry, log };
+  const usageCounts = createUsageCounts({ pools, log });
+  const report = (all: boolean) => Promise.all([keyUses.flush(), refusals.flush(all), usageCounts.flush()]);
+  const reporting = setInterval(() => void report(false), REPORT_MILLISECONDS);
+  const counters = { keyUses, refusals, usageCounts };
+  const wiring = { directory, pools, verifySession, ...counters, promises, otherPromiseKeys, registry, log };
   await serve({
     log,
     host: env.API_HOST,
@@ -57,7 +61,7 @@ export async function serveIngest(accept?: AcceptCall): Promise<void> {
     app: (isDraining) => createApp({ ...wiring, isDraining, ...(accept && { accept }) }),
     async close() {
       clearInterval(reporting);
-      await Promise.all([keyUses.flush(), refusals.flush(true)]);
+      await report(true);
       await Promise.all([pools.close(), directory.end(), promises.close()]);
     },
   });

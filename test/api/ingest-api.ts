@@ -9,6 +9,7 @@ import { createPool } from '../../api/http/database.ts';
 import { createKeyUses } from '../../api/ingest/key-uses.ts';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
 import { createRefusals } from '../../api/ingest/refusals.ts';
+import { createUsageCounts } from '../../api/ingest/usage-counts.ts';
 import { startServer, type Timeouts } from '../../api/http/server.ts';
 import { createTenantPools, type TenantPools } from '../../api/http/tenant-pools.ts';
 import { tenantLogin } from '../../sql/login.ts';
@@ -46,7 +47,7 @@ export interface IngestApi {
   /** Every answer is compared with this API's OpenAPI document. */
   conformance: Conformance;
   postLines(apiKey: string, body: Body): Promise<Answer>;
-  /** Reports what is only counted in memory: uses of keys, refusals. */
+  /** Reports what is only counted in memory: uses of keys, refusals, usage. */
   report(): Promise<void>;
   pools: TenantPools;
   stop(): Promise<void>;
@@ -90,6 +91,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
   const now = options.now ?? Date.now;
   const keyUses = createKeyUses(directory, log);
   const refusals = createRefusals({ pools, log, now });
+  const usageCounts = createUsageCounts({ pools, log, now });
   const app = createApp({
     directory: {
       query: ((...args: Parameters<typeof directory.query>) => {
@@ -102,6 +104,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     verifySession,
     keyUses,
     refusals,
+    usageCounts,
     promises,
     registry: { chainId: db.chainId, contract: options.contract ?? db.contract },
     log,
@@ -154,7 +157,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
         ...(body && { body: JSON.stringify(body) }),
       }),
     async report() {
-      await Promise.all([keyUses.flush(), refusals.flush(true)]);
+      await Promise.all([keyUses.flush(), refusals.flush(true), usageCounts.flush()]);
     },
     promises,
     logged: () => lines.join(''),

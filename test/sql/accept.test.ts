@@ -85,13 +85,17 @@ describe('accept()', () => {
     assert.equal(await headSize(), 4);
   });
 
-  it('moves nothing when nothing is new', async () => {
+  it('moves nothing when nothing is new; of a duplicate there is only a count', async () => {
     await accept(client, tenant, ['a']);
-    const head = () => db.sql(`SELECT xmin::text, * FROM ${tenant.role}.log_head`);
+    const head = async () => (await db.sql(`SELECT xmin::text, * FROM ${tenant.role}.log_head`))[0]!;
     const before = await head();
-    await accept(client, tenant, ['a']);
+    await accept(client, tenant, [recordText('a', { message: 'other' })]);
     await accept(client, tenant, []);
     assert.deepEqual(await head(), before);
+    await accept(client, tenant, ['a']);
+    const { xmin, ...after } = await head();
+    assert.deepEqual({ ...after, xmin: before['xmin'], hour_duplicates: 0 }, before);
+    assert.notEqual(xmin, before['xmin']);
   });
 
   it('gives gapless indexes in order of time to many writers, some of whom roll back (F9)', async function () {
