@@ -1,6 +1,6 @@
 /** How this process speaks to Postgres: pools whose bigints are numbers, and which errors mean "away", not "wrong". */
 import pg from 'pg';
-import { Problem } from '../http/problems.ts';
+import { Problem } from './problems.ts';
 
 const INT8 = 20;
 
@@ -17,9 +17,14 @@ export interface PoolOptions {
   name: string;
   /** The name under which the database was opened. Every new connection is asked for it. */
   incarnation: string;
+  /** A connection that nobody uses is closed after this long; 10 s unless given. */
+  idleMilliseconds?: number;
+  /** And any connection is replaced by a new one after this long; 30 min unless given. */
+  lifetimeSeconds?: number;
 }
 
-export function createPool({ url, max, name, incarnation }: PoolOptions): pg.Pool {
+export function createPool(options: PoolOptions): pg.Pool {
+  const { url, max, name, incarnation, idleMilliseconds = 10_000, lifetimeSeconds = 1_800 } = options;
   const pool = new pg.Pool({
     connectionString: url,
     max,
@@ -27,8 +32,8 @@ export function createPool({ url, max, name, incarnation }: PoolOptions): pg.Poo
     connectionTimeoutMillis: 3_000,
     // Longer than the server's own limit (5 s), so that its answer normally comes first.
     query_timeout: 8_000,
-    idleTimeoutMillis: 10_000,
-    maxLifetimeSeconds: 1_800,
+    idleTimeoutMillis: idleMilliseconds,
+    maxLifetimeSeconds: lifetimeSeconds,
     // A restored database is a new connection, always: nothing is read or written before it has said who it is.
     verify: (client, done) => void judge(client, incarnation, done),
     types,

@@ -1,5 +1,5 @@
 /** Appends one batch to a tenant's log: one call of the database function `accept` (design section 4). */
-import type { Pool } from 'pg';
+import type { Queryable } from '../http/tenant-pools.ts';
 import pg from 'pg';
 import type { Hex } from '../../protocol/hex.ts';
 import { tenantSchema } from '../../sql/login.ts';
@@ -30,13 +30,13 @@ interface AcceptRow {
  *   translates those that say that the database is away: whether the batch was committed is unknown then)
  */
 export async function acceptBatch(
-  pool: Pool,
+  db: Queryable,
   tenant: string,
   keyId: string,
   drafts: readonly RecordDraft[],
 ): Promise<Accepted[]> {
   try {
-    const { rows } = await pool.query<AcceptRow>({
+    const { rows } = await db.query<AcceptRow>({
       name: 'accept',
       text: `SELECT outcome, leaf_index, encode(leaf_hash, 'hex') AS leaf_hash,
                     (extract(epoch FROM received_at) * 1000)::bigint AS received_at
