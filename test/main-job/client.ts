@@ -59,9 +59,19 @@ export async function until<T>(what: string, ask: () => Promise<T | undefined>, 
 }
 
 /** Waits until a record has reached a level. */
-export async function untilLevel(apiUrl: string, tenant: LocalTenant, id: string, level: string): Promise<void> {
-  await until(`${id} to be ${level}`, async () => {
-    const { body } = await get(apiUrl, tenant, `/v1/records/${encodeURIComponent(id)}`);
-    return (body as { level: string }).level === level ? true : undefined;
-  });
+export async function untilLevel(
+  apiUrl: string,
+  tenant: LocalTenant,
+  id: string,
+  level: string,
+  timeoutMs?: number,
+): Promise<void> {
+  await until(
+    `${id} to be ${level}`,
+    async () => {
+      const { body } = await get(apiUrl, tenant, `/v1/records/${encodeURIComponent(id)}`);
+      return (body as { level: string }).level === level ? true : undefined;
+    },
+    timeoutMs,
+  );
 }
