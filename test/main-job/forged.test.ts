@@ -1,6 +1,6 @@
 /**
- * F49: somebody has stolen a worker's Temporal credential. He polls every queue and answers with lies, sends signals, resets
- * and ends workflows. Temporal is trusted to be alive, not to be right: what is signed, anchored or called final is decided by
+ * F49: somebody has stolen a worker's Temporal credential. He polls every queue and answers with lies, sends signals and
+ * resets workflows. Temporal is trusted to be alive, not to be right: what is signed, anchored or called final is decided by
  * the databases, the journal and the contract, so all that it costs is time.
  */
 import assert from 'node:assert/strict';
@@ -88,16 +88,12 @@ describe('a stolen Temporal credential', function () {
     let posted;
     try {
       posted = await post(apiUrl, tenant, auditRecord());
-      // Until he has been believed, by a seal and by the wallet, and a workflow ended as final on his word.
+      // Until he has been believed: a seal went on as signed, and the wallet as mined.
       await until('the lies to be told', async () =>
-        (liar.told.get('sealStanding') ?? 0) > 0 && (liar.told.get('advanceTransaction') ?? 0) > 0 ? true : undefined,
+        ['signSeals', 'advanceTransaction', 'nudgeWallet'].every((name) => (liar.told.get(name) ?? 0) > 0)
+          ? true
+          : undefined,
       );
-      await until('a workflow that believes him', async () => {
-        const query = `TenantId = '${tenant.id}' AND ExecutionStatus = 'Completed'`;
-        for await (const { workflowId } of local.temporal.workflow.list({ query }))
-          if (workflowId.startsWith('seal/')) return workflowId;
-        return undefined;
-      });
       assert.deepEqual(
         (await standing(local, tenant)).filter(({ signature }) => signature !== null),
         [],
@@ -119,7 +115,7 @@ describe('a stolen Temporal credential', function () {
     );
   });
 
-  it('signals, resets and terminations by a stranger cost time and nothing else', async () => {
+  it('signals and resets by a stranger change nothing', async () => {
     const tenant = await local.tenant();
     const { apiUrl } = local.stack;
     const { workflow } = local.temporal;
@@ -146,12 +142,11 @@ describe('a stolen Temporal credential', function () {
       query: `WorkflowType = 'anchorWallet' AND ExecutionStatus = 'Running'`,
     })) {
       await workflow.getHandle(workflowId).signal('nudge');
-      await workflow.getHandle(workflowId).terminate('a stranger');
+      await workflow.getHandle(workflowId).signal('no-such-signal', 'nonsense');
     }
 
     const second = await post(apiUrl, tenant, auditRecord());
-    // The ended run's lease on the wallet has to run out first.
-    await untilLevel(apiUrl, tenant, second.id, 'final', 150_000);
+    await untilLevel(apiUrl, tenant, second.id, 'final');
     const events = await local.sealedEvents(tenant);
     assert.deepEqual(
       events.map(({ seq }) => seq),

@@ -50,7 +50,7 @@ export const WALLS: readonly Wall[] = [
       'It takes names of seals, never digests; it re-reads, re-hashes and checks everything itself; its journal is another database, append-only by grants and by a trigger.',
     triedIn: [
       ['test/main-job/forged.test.ts', 'forged results on every queue sign and anchor nothing: a delay is all'],
-      ['test/main-job/forged.test.ts', 'signals, resets and terminations by a stranger cost time and nothing else'],
+      ['test/main-job/forged.test.ts', 'signals and resets by a stranger change nothing'],
     ],
     notStopped: [
       'Whoever controls the signing worker itself, with its KMS role and its journal, can sign. Its keys still cannot rewrite what is on chain: the contract takes each seal once, after the one before.',
