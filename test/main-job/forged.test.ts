@@ -27,6 +27,9 @@ const LIES: Readonly<Record<string, Record<string, unknown>>> = {
   },
 };
 
+/** What he has no lie for he lets fail, until an honest worker gets it. */
+const refuse = async (): Promise<never> => Promise.reject(new Error('no lie for this one'));
+
 interface Liar {
   /** How often each activity was answered. */
   told: Map<string, number>;
@@ -49,8 +52,6 @@ async function startLiar({ stack }: LocalStack): Promise<Liar> {
           },
         ]),
       );
-      // What he has no lie for he lets fail, until an honest worker gets it.
-      const refuse = async () => Promise.reject(new Error('no lie for this one'));
       return Worker.create({ connection, namespace, taskQueue, activities: { ...activities, default: refuse } });
     }),
   );

@@ -1,0 +1,78 @@
+/**
+ * What of a running deployment is not as this version makes it: schemas, roles, role settings and grants of both databases
+ * (against sql/snapshot/, the tables that docs/walls.md is made of), and the policies of all keys (against their templates).
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { KMSClient } from '@aws-sdk/client-kms';
+import type { Client } from 'pg';
+import { failureType } from '../../activities/failures.ts';
+import { OPERATOR_ALIAS, RELAYER_ALIAS, tenantKeyAlias } from '../../activities/kms/keys.ts';
+import { requireKeyPolicy, type KeyRoles } from '../../activities/kms/policy.ts';
+import { sqlDirectory } from '../../sql/directory.ts';
+import { snapshotDatabase, snapshotRoles, snapshotTenant } from '../../sql/snapshot.ts';
+
+/** @returns one line per difference: `+` what is there and should not be, `-` what should be there and is not */
+export async function databaseDrift(product: Client, journal: Client): Promise<string[]> {
+  const roles = await snapshotRoles(product);
+  const drift = [
+    ...differences('product', 'product', roles + (await snapshotDatabase(product))),
+    ...differences('journal', 'journal', await snapshotDatabase(journal)),
+  ];
+  for (const tenant of await tenantsOf(product)) {
+    drift.push(...differences('tenant', `tenant ${tenant}`, await snapshotTenant(product, tenant)));
+  }
+  return drift;
+}
+
+/** Tenants whose schema is made; one in onboarding is still being made. */
+export async function tenantsOf(product: Client): Promise<string[]> {
+  const { rows } = await product.query<{ id: string }>(
+    `SELECT id FROM kiff.tenants WHERE status NOT IN ('onboarding', 'ended') ORDER BY id`,
+  );
+  return rows.map(({ id }) => id);
+}
+
+/**
+ * @returns one line per key whose policy is not its template, or that cannot be asked
+ * @throws failure kms-unavailable
+ */
+export async function keyDrift(kms: KMSClient, roles: KeyRoles, tenants: readonly string[]): Promise<string[]> {
+  const keys = [
+    [RELAYER_ALIAS, 'relayer'],
+    [OPERATOR_ALIAS, 'operator'],
+    ...tenants.map((tenant) => [tenantKeyAlias(tenant), 'tenant'] as const),
+  ] as const;
+  const drift: string[] = [];
+  for (const [alias, kind] of keys) {
+    try {
+      await requireKeyPolicy(kms, alias, kind, roles);
+    } catch (error) {
+      const type = failureType(error);
+      if (type !== 'policy-drift' && type !== 'kms-refused') throw error;
+      drift.push(`${alias}: ${type === 'policy-drift' ? 'its policy is not the template' : 'KMS refuses to show it'}`);
+    }
+  }
+  return drift;
+}
+
+/** Compares a snapshot with the file of that name, object by object. */
+function differences(file: string, where: string, found: string): string[] {
+  const expected = readFileSync(join(sqlDirectory(), 'snapshot', `${file}.txt`), 'utf8');
+  const [want, have] = [statements(expected), statements(found)];
+  return [
+    ...[...want].filter((line) => !have.has(line)).map((line) => `${where}: - ${line}`),
+    ...[...have].filter((line) => !want.has(line)).map((line) => `${where}: + ${line}`),
+  ];
+}
+
+/** Each line of a snapshot with the object that it is of. */
+function statements(snapshot: string): Set<string> {
+  let object = '';
+  const found = new Set<string>();
+  for (const line of snapshot.split('\n')) {
+    if (line.startsWith('  ')) found.add(`${object}: ${line.trim()}`);
+    else if (line !== '') object = line;
+  }
+  return found;
+}
