@@ -18,6 +18,10 @@ const OWN_STATES: Readonly<Record<string, FailureType>> = {
   KF031: 'tile-altered',
   KF040: 'not-an-extension',
   KF041: 'not-an-extension',
+  KF042: 'log-ended',
+  KF043: 'log-ended',
+  KF044: 'end-not-ordered',
+  KF045: 'end-not-ordered',
 };
 
 /** The database that a process is configured for: the schema that knows its incarnations, and the expected name. */

@@ -21,6 +21,7 @@ const KINDS = {
   'out-of-order': { text: 'An earlier seal of this log is not signed yet; this one waits for it.' },
   'log-unregistered': { text: 'The contract does not know this log yet; the anchoring worker registers it.' },
   'wallet-held': { text: 'Another run holds the relayer wallet; this one waits until its lease runs out.' },
+  'not-final': { text: 'What stands on chain for this log is not final yet; its end waits for that.' },
   'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
   unexpected: { text: 'An unexpected error; the worker log of this moment has it.' },
   // Wants a person, and goes on by itself once the cause is gone.
@@ -67,6 +68,11 @@ const KINDS = {
   'chain-differs': { text: 'The chain holds another seal or signer than the journal; refused.', final: true },
   'final-reorged': { text: 'A block that was final is no longer on the chain; the log is frozen.', final: true },
   'log-frozen': { text: 'The log is frozen; `kiff recover` says why, and the ways on.', final: true },
+  'log-ended': { text: 'The log has ended; nothing is signed for it any more.', final: true },
+  'end-not-ordered': {
+    text: 'No operator has ordered this end, or it names another seal than the last good one; refused.',
+    final: true,
+  },
   'log-not-active': { text: 'The tenant has no active log.', final: true },
   'log-identity-conflict': { text: 'The tenant already has a log of another identity.', final: true },
   'tenant-in-use': {

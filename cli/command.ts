@@ -11,7 +11,8 @@ export interface Terminal {
  * A subcommand: takes the arguments behind its name, resolves to the exit code.
  */
 export interface Command {
-  readonly usage: string;
+  /** What `--help` prints; a command without it answers by itself. */
+  readonly usage?: string;
   run(args: readonly string[], terminal: Terminal): Promise<number>;
 }
 

@@ -16,6 +16,13 @@ const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Comma
       load: async () => (await import('./operator/tenant.ts')).tenantCommand,
     },
   ],
+  [
+    'recover',
+    {
+      summary: 'compare databases and chain, open a restored database, resume or end a log (operators)',
+      load: async () => (await import('./operator/recover.ts')).recoverCommand,
+    },
+  ],
 ]);
 
 function usage(): string {
@@ -41,7 +48,8 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     );
     return 2;
   }
-  if (asksForHelp(args)) {
+  // What a command does not say itself.
+  if (command.usage !== undefined && asksForHelp(args)) {
     process.stdout.write(command.usage);
     return 0;
   }

@@ -9,13 +9,14 @@ const MARKS: Readonly<Record<CheckStatus, { readonly mark: string; readonly colo
   'not-run': { mark: '?', colour: '33' },
 };
 
+/** At least; a longer name makes all wider. */
 const NAME_WIDTH = 10;
 
-function line({ name, status, detail }: Check<string>, colours: boolean): string {
+function line({ name, status, detail }: Check<string>, colours: boolean, width: number): string {
   const { mark, colour } = MARKS[status];
   const shown = colours ? `\u001b[${colour}m${mark}\u001b[0m` : mark;
   const said = status === 'held' ? detail : `${status.toUpperCase()}: ${detail}`;
-  return `${shown} ${name.padEnd(NAME_WIDTH)}  ${printable(said)}`;
+  return `${shown} ${name.padEnd(width)}  ${printable(said)}`;
 }
 
 function section(title: string, sentences: readonly string[]): string[] {
@@ -39,8 +40,9 @@ function verdict({ ok, checks, rpcUnreachable }: Report<string>): string {
 
 /** One line per check by name, then what is proved and what is not. */
 export function renderReport(verification: Report<string>, colours: boolean): string {
+  const width = Math.max(NAME_WIDTH, ...verification.checks.map(({ name }) => name.length));
   const lines = [
-    ...verification.checks.map((check) => line(check, colours)),
+    ...verification.checks.map((check) => line(check, colours, width)),
     ...section('Proved:', verification.proved),
     ...section('Not proved:', verification.notProved),
     '',

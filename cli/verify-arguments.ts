@@ -4,6 +4,7 @@ import { UsageError } from './command.ts';
 
 export const USAGE = `Usage: kiff verify RECEIPT.json [--policy FILE | --trust-receipt] (--rpc URL | --offline) [--json]
        kiff verify --promise PROMISE.json --policy FILE [--receipt RECEIPT.json (--rpc URL | --offline)] [--json]
+       kiff verify --end END.txt --policy FILE [--receipt RECEIPT.json … (--rpc URL | --offline)] [--json]
 
   RECEIPT.json      the receipt; - reads it from standard input
   --policy FILE     the policy that says whose log it must be (kiff.policy/1)
@@ -11,7 +12,9 @@ export const USAGE = `Usage: kiff verify RECEIPT.json [--policy FILE | --trust-r
   --rpc URL         an Ethereum JSON-RPC node of the receipt's chain
   --offline         waives the checks "anchor" and "finality"
   --promise FILE    verifies a promise: the answer of POST /v1/records, or its member "promise"; - as above
-  --receipt FILE    the promised record's receipt, which shows whether the promise was kept; - as above
+  --end FILE        verifies the operator's statement that a log has ended; - as above
+  --receipt FILE    the promised record's receipt, which shows whether the promise was kept; or one or more receipts of
+                    a log that ended and of the one after it, which shows where they are apart; - as above
   --json            prints one JSON object
 
 Exit code: 0 every check held that was not waived, 1 a check failed, 2 the input is unusable, 3 the RPC is unreachable.
@@ -22,11 +25,12 @@ interface Chain {
   readonly offline: boolean;
 }
 
-/** A receipt to verify, or a promise. Each string is a path, or `-`. */
+/** A receipt to verify, a promise, or the end of a log. Each string is a path, or `-`. */
 export type Arguments = Chain &
   (
     | { readonly kind: 'receipt'; readonly receipt: string; readonly policy?: string; readonly trustReceipt: boolean }
     | { readonly kind: 'promise'; readonly promise: string; readonly policy: string; readonly receipt?: string }
+    | { readonly kind: 'end'; readonly end: string; readonly policy: string; readonly receipts: readonly string[] }
   );
 
 function rpcUrl(text: string): URL {
@@ -51,7 +55,8 @@ function parse(args: readonly string[]) {
         rpc: { type: 'string' },
         offline: { type: 'boolean', default: false },
         promise: { type: 'string' },
-        receipt: { type: 'string' },
+        end: { type: 'string' },
+        receipt: { type: 'string', multiple: true, default: [] },
         json: { type: 'boolean', default: false },
       },
     });
@@ -63,7 +68,7 @@ function parse(args: readonly string[]) {
 /** @throws UsageError that says what is missing or does not go together */
 export function readArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse(args);
-  const { policy, promise, rpc, offline } = values;
+  const { policy, promise, end, rpc, offline, receipt: receipts } = values;
   const [receipt, ...more] = positionals;
   if (more.length > 0) throw new UsageError('one receipt at a time');
   if (rpc !== undefined && offline) throw new UsageError('give either --rpc or --offline, not both');
@@ -75,25 +80,23 @@ export function readArguments(args: readonly string[]): Arguments {
     );
   };
 
-  if (promise !== undefined) {
-    if (receipt !== undefined) throw new UsageError('with --promise the receipt is given as --receipt FILE');
-    if (values['trust-receipt']) throw new UsageError('--trust-receipt has no meaning for a promise');
+  if (promise !== undefined && end !== undefined) throw new UsageError('give either --promise or --end, not both');
+  if (promise !== undefined || end !== undefined) {
+    const flag = promise === undefined ? '--end' : '--promise';
+    if (receipt !== undefined) throw new UsageError(`with ${flag} the receipt is given as --receipt FILE`);
+    if (values['trust-receipt']) throw new UsageError(`--trust-receipt has no meaning with ${flag}`);
     if (policy === undefined)
-      throw new UsageError('--promise needs --policy FILE: it names the key that promises are signed with');
-    if (values.receipt !== undefined) needChain();
-    if ([promise, policy, values.receipt].filter((path) => path === '-').length > 1) {
+      throw new UsageError(`${flag} needs --policy FILE: it names the key that it is signed with`);
+    if (receipts.length > 0) needChain();
+    if ([promise, end, policy, ...receipts].filter((path) => path === '-').length > 1) {
       throw new UsageError('only one file can come from standard input');
     }
-    return {
-      kind: 'promise',
-      promise,
-      policy,
-      ...(values.receipt !== undefined && { receipt: values.receipt }),
-      ...chain,
-    };
+    if (end !== undefined) return { kind: 'end', end, policy, receipts, ...chain };
+    if (receipts.length > 1) throw new UsageError('a promise has one receipt');
+    return { kind: 'promise', promise: promise!, policy, ...(receipts[0] && { receipt: receipts[0] }), ...chain };
   }
-  if (values.receipt !== undefined)
-    throw new UsageError('--receipt goes with --promise; alone a receipt needs no flag');
+  if (receipts.length > 0)
+    throw new UsageError('--receipt goes with --promise or --end; alone a receipt needs no flag');
   if (receipt === undefined) throw new UsageError('no receipt was given');
   if (policy !== undefined && values['trust-receipt']) {
     throw new UsageError(

@@ -1,5 +1,5 @@
-/** `kiff verify`: verifies a receipt or a promise against a policy and a chain, without asking the operator anything. */
-import { NotJsonError, verifyPromiseText, verifyReceiptText, type Report } from '../protocol/index.ts';
+/** `kiff verify`: verifies a receipt, a promise or the end of a log against a policy and a chain, without asking the operator anything. */
+import { NotJsonError, verifyEndText, verifyPromiseText, verifyReceiptText, type Report } from '../protocol/index.ts';
 import { UsageError, type Command, type Terminal } from './command.ts';
 import { readPolicy, readText } from './input.ts';
 import { renderReport } from './report.ts';
@@ -13,6 +13,12 @@ async function verify(args: Arguments, stdin: AsyncIterable<Uint8Array>): Promis
     const receipt = args.receipt === undefined ? undefined : await readText('receipt', args.receipt, stdin);
     const promise = await readText('promise', args.promise, stdin);
     return verifyPromiseText(promise, policy, { ...chain, ...(receipt !== undefined && { receipt }) });
+  }
+  if (args.kind === 'end') {
+    const policy = await readPolicy(args.policy, stdin);
+    const receipts: string[] = [];
+    for (const path of args.receipts) receipts.push(await readText('receipt', path, stdin));
+    return verifyEndText(await readText('end statement', args.end, stdin), policy, { ...chain, receipts });
   }
   const policy = args.policy === undefined ? null : await readPolicy(args.policy, stdin);
   const receipt = await readText('receipt', args.receipt, stdin);

@@ -11,7 +11,7 @@ export { verifyConsistency, verifyInclusion, type ConsistencyClaim, type Inclusi
 export {
   checkpointText,
   parseCheckpoint,
-  signedCheckpoint,
+  signedNote,
   verifyCheckpoint,
   type Checkpoint,
   type CheckpointHead,
@@ -25,6 +25,19 @@ export {
   type PromiseTerms,
   type SealPromise,
 } from './promise.ts';
+export {
+  END_REASONS,
+  endText,
+  parseEnd,
+  placeAtEnd,
+  relatePlaces,
+  verifyEnd,
+  type EndReason,
+  type EndStatement,
+  type LastSeal,
+  type PlaceAtEnd,
+  type PlaceInLog,
+} from './ending.ts';
 export { periodEnd, periodOf, sealBy } from './period.ts';
 
 // What keys sign: seals and successions.
@@ -85,3 +98,4 @@ export {
   type PromiseCheckName,
   type PromiseOptions,
 } from './verify-promise.ts';
+export { END_CHECK_NAMES, verifyEndText, type EndCheckName, type EndOptions } from './verify-end.ts';

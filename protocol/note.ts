@@ -88,11 +88,11 @@ export function noteKeyId(name: string, publicKey: Hex): Hex {
 }
 
 /**
- * The signed note: a text from `checkpointText`, and the line of its log's own signature (64 bytes of Ed25519 over the
- * UTF-8 of the text). The key's name is the origin.
+ * The signed note: a text (from `checkpointText` or `endText`), and the line of its log's own signature (64 bytes of Ed25519
+ * over the UTF-8 of the text). The key's name is the log's origin.
  * @throws TypeError on a malformed key, name or signature.
  */
-export function signedCheckpoint(text: string, origin: string, publicKey: Hex, signature: Hex): string {
+export function signedNote(text: string, origin: string, publicKey: Hex, signature: Hex): string {
   const line = toBase64(concatBytes(fromHex(noteKeyId(origin, publicKey)), fromHex(signature, 64)));
   return `${text}\n— ${origin} ${line}\n`;
 }
@@ -112,7 +112,7 @@ function parseSignatureLine(line: string): NoteSignature {
 }
 
 /** Splits a note behind its text's last line feed, which is followed by the empty line. */
-function splitNote(note: string): { text: string; signatureLines: string[] } {
+export function splitNote(note: string): { text: string; signatureLines: string[] } {
   if (typeof note !== 'string' || FORBIDDEN.test(note)) throw new TypeError('checkpoint: forbidden characters');
   const at = note.lastIndexOf('\n\n');
   if (at < 0 || !note.endsWith('\n') || at + 2 === note.length) throw new TypeError('checkpoint: no signatures');
@@ -151,23 +151,36 @@ export interface CheckpointSigner {
 }
 
 /**
- * Reads a checkpoint and verifies it: the origin is as expected, at least one signature is by the key, and none in that
- * key's name is false (strictly by RFC 8032). Returns what it says, or undefined if it is malformed or does not verify;
- * nothing throws.
+ * The text of a note that is signed by a key under the log's origin: at least one signature is by that key, and none in its
+ * name is false (strictly by RFC 8032). Undefined if the note is malformed or does not verify; nothing throws.
  */
-export function verifyCheckpoint(note: string, { origin, publicKey }: CheckpointSigner): Checkpoint | undefined {
+export function verifyNote(note: string, { origin, publicKey }: CheckpointSigner): string | undefined {
   if (!isHex(publicKey, 32)) return undefined;
   try {
-    const checkpoint = parseCheckpoint(note);
-    if (checkpoint.origin !== origin) return undefined;
+    const { text, signatureLines } = splitNote(note);
     const keyId = noteKeyId(origin, publicKey);
-    const own = checkpoint.signatures.filter((line) => line.name === origin && line.keyId === keyId);
+    const own = signatureLines.map(parseSignatureLine).filter((line) => line.name === origin && line.keyId === keyId);
     const key = fromHex(publicKey);
-    const message = utf8(splitNote(note).text);
+    const message = utf8(text);
     const genuine = own.every(
       ({ signature }) => isHex(signature, 64) && ed25519.verify(fromHex(signature), message, key, { zip215: false }),
     );
-    return own.length > 0 && genuine ? checkpoint : undefined;
+    return own.length > 0 && genuine ? text : undefined;
+  } catch (error) {
+    if (error instanceof TypeError) return undefined;
+    throw error;
+  }
+}
+
+/**
+ * Reads a checkpoint and verifies it: the origin is as expected, and it is signed as `verifyNote` asks. Returns what it
+ * says, or undefined if it is malformed or does not verify; nothing throws.
+ */
+export function verifyCheckpoint(note: string, signer: CheckpointSigner): Checkpoint | undefined {
+  if (verifyNote(note, signer) === undefined) return undefined;
+  try {
+    const checkpoint = parseCheckpoint(note);
+    return checkpoint.origin === signer.origin ? checkpoint : undefined;
   } catch (error) {
     if (error instanceof TypeError) return undefined;
     throw error;

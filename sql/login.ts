@@ -24,6 +24,16 @@ export function tenantSchema(tenantId: string): string {
   return `kiff_t_${checked(tenantId)}`;
 }
 
+/**
+ * The schema of one of a tenant's logs.
+ * @param endedOrdinal of a log that has ended; null for the current one
+ */
+export function logSchema(tenantId: string, endedOrdinal: number | null): string {
+  if (endedOrdinal === null) return tenantSchema(tenantId);
+  if (!Number.isSafeInteger(endedOrdinal) || endedOrdinal < 1) throw new RangeError('not the ordinal of a log');
+  return `kiff_ended_${checked(tenantId)}_${endedOrdinal}`;
+}
+
 /** The tenant's Postgres login for its custody. */
 export function custodyRole(tenantId: string): string {
   return `kiff_c_${checked(tenantId)}`;

@@ -99,13 +99,7 @@ async function runPending(
   for (const migration of migrations.slice(newest)) {
     await client.query('BEGIN');
     try {
-      await client.query(render(migration.sql));
-      await client.query('INSERT INTO kiff_migrations.done (scope, version, name, sha256) VALUES ($1, $2, $3, $4)', [
-        scope,
-        migration.version,
-        migration.name,
-        migration.sha256,
-      ]);
+      await runMigration(client, scope, migration, render);
       await client.query('COMMIT');
     } catch (error) {
       await client.query('ROLLBACK');
@@ -114,4 +108,20 @@ async function runPending(
     ran.push(migration.version);
   }
   return ran;
+}
+
+/** Runs one file and notes that it ran, within the caller's transaction. */
+export async function runMigration(
+  client: Client,
+  scope: string,
+  { sql, version, name, sha256 }: Migration,
+  render: (sql: string) => string,
+): Promise<void> {
+  await client.query(render(sql));
+  await client.query('INSERT INTO kiff_migrations.done (scope, version, name, sha256) VALUES ($1, $2, $3, $4)', [
+    scope,
+    version,
+    name,
+    sha256,
+  ]);
 }

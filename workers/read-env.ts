@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { KeyRoles } from '../activities/kms/policy.ts';
 
-class EnvironmentError extends Error {
+export class EnvironmentError extends Error {
   override name = 'EnvironmentError';
 }
 

@@ -10,6 +10,7 @@ export const MIGRATION_QUEUE = 'migration';
 export const sealId = (tenantId: string, period: number): string => `seal/${tenantId}/${period}`;
 export const commandId = (id: number): string => `command/${id}`;
 export const onboardingId = (tenantId: string): string => `onboarding/${tenantId}`;
+export const endId = (tenantId: string, ordinal: number): string => `ending/${tenantId}/${ordinal}`;
 export const walletId = (chainId: number, relayer: string): string => `anchor/${chainId}/${relayer}`;
 export const SCHEDULE_ID = 'seal-hour';
 

@@ -97,7 +97,7 @@ export async function seal(input: SealInput): Promise<SealResult> {
     await condition(() => told.changed, Math.max(input.periodSeconds, 60) * 1000, {
       summary: 'A later seal takes this one along',
     });
-    const { level } = await sealStanding({ tenantId, seq });
+    const { level } = await sealStanding({ tenantId, seq, period });
     if (level !== 'collected' && level !== 'hashed') return confirm(input, seq, told);
   }
 
@@ -129,7 +129,7 @@ function tell(tenantId: string, period: number, text: string): void {
 
 /** Confirm: follow the levels to `final`. */
 async function confirm({ tenantId, period }: SealInput, seq: number, told: { changed: boolean }): Promise<SealResult> {
-  for (let standing = await sealStanding({ tenantId, seq }); ;) {
+  for (let standing = await sealStanding({ tenantId, seq, period }); ;) {
     upsertSearchAttributes([{ key: LEVEL, value: standing.refused ? 'refused' : standing.level }]);
     tell(tenantId, period, describe(seq, standing));
     if (standing.level === 'final') return { seq, level: 'final' };
@@ -140,7 +140,7 @@ async function confirm({ tenantId, period }: SealInput, seq: number, told: { cha
       summary: `Wait for what comes after '${standing.level}'`,
     });
     told.changed = false;
-    standing = await sealStanding({ tenantId, seq });
+    standing = await sealStanding({ tenantId, seq, period });
   }
 }
 

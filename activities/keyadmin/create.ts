@@ -36,10 +36,20 @@ export type KeyAdminActivities = ReturnType<typeof createKeyAdminActivities>;
 
 export function createKeyAdminActivities({ kms, roles, onboardingAbandoned, alert }: KeyAdminDependencies) {
   return {
-    /** Makes the tenant's signing key unless it is there. @returns its address: the log's genesis signer */
-    async createTenantKey({ tenantId }: { tenantId: string }): Promise<{ genesisSigner: Hex }> {
+    /**
+     * Makes the signing key of a tenant's log unless it is there.
+     * @param ordinal which of the tenant's logs; the first unless given
+     * @returns its address: the log's genesis signer
+     */
+    async createTenantKey({
+      tenantId,
+      ordinal = 1,
+    }: {
+      tenantId: string;
+      ordinal?: number;
+    }): Promise<{ genesisSigner: Hex }> {
       tenantSchema(tenantId);
-      const alias = tenantKeyAlias(tenantId);
+      const alias = tenantKeyAlias(tenantId, ordinal);
       await ensureKey(kms, alias, 'ECC_SECG_P256K1', keyPolicy('tenant', roles));
       return { genesisSigner: await keyAddress(kms, alias) };
     },

@@ -8,8 +8,12 @@ import { addressOfPublicKey, normalizeSignature, SignatureError } from '../../pr
 import { failure } from '../failures.ts';
 import { tellVendorError } from '../vendor-errors.ts';
 
-/** Alias of the key that seals a tenant's log while custody is `cloud`. */
-export const tenantKeyAlias = (tenantId: string): string => `alias/kiff/${tenantId}`;
+/**
+ * Alias of the key that seals a tenant's log while custody is `cloud`. Each log has a key of its own: one that was lost, or
+ * gave a signature that it should not have, is not the next log's.
+ */
+export const tenantKeyAlias = (tenantId: string, ordinal = 1): string =>
+  ordinal === 1 ? `alias/kiff/${tenantId}` : `alias/kiff/${tenantId}/${ordinal}`;
 /** Alias of the wallet that pays gas. */
 export const RELAYER_ALIAS = 'alias/kiff-relayer';
 /** Alias of the operator's checkpoint key. */

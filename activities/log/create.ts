@@ -25,6 +25,9 @@ export interface SealStanding {
   refused: boolean;
 }
 
+/** Later ones are opened by an operator's recovery, when the one before has ended. */
+const FIRST_LOG = 1;
+
 export type LogActivities = ReturnType<typeof createLogActivities>;
 
 export function createLogActivities({ pool, host, alert, heartbeat }: LogDependencies) {
@@ -83,8 +86,19 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
       return rows.map((row) => row.seq);
     },
 
-    /** Where a seal stands now. */
-    async sealStanding({ tenantId, seq }: { tenantId: string; seq: number }): Promise<SealStanding> {
+    /**
+     * Where a seal stands now. The period names it too: after a log has ended, the tenant's next one has a seal of the same seq.
+     * @throws failure seal-unknown
+     */
+    async sealStanding({
+      tenantId,
+      seq,
+      period,
+    }: {
+      tenantId: string;
+      seq: number;
+      period: number;
+    }): Promise<SealStanding> {
       const { rows } = await pool.query<{
         level: SealStanding['level'];
         tree_size: number;
@@ -92,8 +106,9 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
         block_number: number | null;
         refused: string | null;
       }>(
-        `SELECT level, tree_size, tx_hash, block_number, refused FROM ${tenantSchema(tenantId)}.seals WHERE seq = $1`,
-        [seq],
+        `SELECT level, tree_size, tx_hash, block_number, refused FROM ${tenantSchema(tenantId)}.seals
+          WHERE seq = $1 AND period = $2`,
+        [seq, period],
       );
       const row = rows[0];
       if (row === undefined) throw failure('seal-unknown', { seq });
@@ -106,9 +121,9 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
       };
     },
 
-    /** Fixes the identity of a tenant's log: origin and genesis signer, hence its id. */
+    /** Fixes the identity of a tenant's first log: origin and genesis signer, hence its id. */
     async openLog({ tenantId, genesisSigner }: { tenantId: string; genesisSigner: Hex }) {
-      const origin = originOf(host, tenantId);
+      const origin = originOf(host, tenantId, FIRST_LOG);
       const id = logId(genesisSigner, origin);
       await pool.query('SELECT kiff.open_log($1, $2, $3, $4)', [
         tenantId,

@@ -10,21 +10,21 @@
 import type { KMSClient } from '@aws-sdk/client-kms';
 import type { Pool } from 'pg';
 import type { Seal } from '../../protocol/eip712.ts';
-import { fromHex, toHex, utf8, type Hex } from '../../protocol/hex.ts';
-import { logId } from '../../protocol/logid.ts';
-import { checkpointText, signedCheckpoint, verifyCheckpoint } from '../../protocol/note.ts';
+import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
+import { checkpointText } from '../../protocol/note.ts';
 import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
 import type { AgreedChain } from '../chain/endpoints.ts';
 import { readLogState, type LogState } from '../chain/registry.ts';
 import { failure, type Alert } from '../failures.ts';
-import { ed25519PublicKey, keyAddress, OPERATOR_ALIAS, signDigest, signMessage, tenantKeyAlias } from '../kms/keys.ts';
+import { signDigest, tenantKeyAlias } from '../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { unlessFrozen } from '../log/freeze.ts';
-import { originOf } from '../log/origin.ts';
 import { tellingBlocked } from './blocked.ts';
+import { identifyLog } from './identity.ts';
 import { inspectExtension, inspectOldLeaves, inspectSeals, type Inspected } from './inspect.ts';
 import type { Journal, JournalLog, Statement } from './journal.ts';
+import { createSignNote } from './operator-note.ts';
 
 /** How long a compared key policy counts as compared. */
 const POLICY_CHECK_MS = 24 * 60 * 60 * 1000;
@@ -63,24 +63,20 @@ interface StoredSeal {
 export function createSigningActivities(deps: SigningDependencies) {
   const { pool, journal, kms, chain, registry } = deps;
   const policyCheckedAt = new Map<string, number>();
-  let operatorKey: Hex | undefined;
+  const signNote = createSignNote(kms);
 
-  /** The log as journaled, or, before a log's first statement, as our own settings and the tenant's key say it is. */
-  async function identify(tenantId: string): Promise<JournalLog> {
-    const origin = originOf(deps.host, tenantId);
-    const known = await journal.log(origin, registry.chainId, registry.contract);
-    if (known !== null) return known;
-    const genesisSigner = await keyAddress(kms, tenantKeyAlias(tenantId));
-    const { periodSeconds } = deps;
-    return { logId: logId(genesisSigner, origin), tenantId, origin, genesisSigner, ...registry, periodSeconds };
+  /** After an end, a product database of before it would have the old log's records taken for the new one's. */
+  async function requireSameLog({ tenantId, logId }: JournalLog): Promise<void> {
+    const { rows } = await pool.query<{ log_id: Buffer }>('SELECT log_id FROM kiff.logs WHERE tenant = $1', [tenantId]);
+    if (rows[0] !== undefined && toHex(rows[0].log_id) !== logId) throw failure('database-behind');
   }
 
   /** Before a log's first seal and once a day: a key whose policy drifted is not used. */
-  async function checkPolicy(tenantId: string): Promise<void> {
-    const checked = policyCheckedAt.get(tenantId);
+  async function checkPolicy({ tenantId, ordinal, origin }: JournalLog): Promise<void> {
+    const checked = policyCheckedAt.get(origin);
     if (checked !== undefined && deps.now() - checked < POLICY_CHECK_MS) return;
-    await requireKeyPolicy(kms, tenantKeyAlias(tenantId), 'tenant', deps.roles);
-    policyCheckedAt.set(tenantId, deps.now());
+    await requireKeyPolicy(kms, tenantKeyAlias(tenantId, ordinal), 'tenant', deps.roles);
+    policyCheckedAt.set(origin, deps.now());
   }
 
   /** The log's standing in the contract. Read before the journal is: what another signer states in between only adds to that. */
@@ -161,19 +157,14 @@ export function createSigningActivities(deps: SigningDependencies) {
       // What is on chain cannot be asked for once more, unless the database has forgotten it.
       throw failure(onChain.seq >= seq ? 'database-behind' : 'statement-conflict', { seq });
     }
+    // A recovery takes statements from the chain only. What is not there (any more) it has no business to state.
+    if (standing.rebuilt && onChain.seq < seq) throw failure('statement-conflict', { seq });
     return standing;
   }
 
   /** The operator's signed note for a tree (C2SP tlog-checkpoint), under the log's origin as key name. */
-  async function checkpointFor(log: JournalLog, seal: Seal): Promise<string> {
-    operatorKey ??= await ed25519PublicKey(kms, OPERATOR_ALIAS);
-    const text = checkpointText({ origin: log.origin, size: seal.treeSize, root: seal.root });
-    const note = signedCheckpoint(text, log.origin, operatorKey, await signMessage(kms, OPERATOR_ALIAS, utf8(text)));
-    if (verifyCheckpoint(note, { origin: log.origin, publicKey: operatorKey }) === undefined) {
-      throw failure('foreign-signature');
-    }
-    return note;
-  }
+  const checkpointFor = ({ origin }: JournalLog, { treeSize, root }: Seal): Promise<string> =>
+    signNote(checkpointText({ origin, size: treeSize, root }), origin);
 
   /** The statement's signatures: those in the journal, or new ones, of which the first recorded pair stands. */
   async function signaturesOf(log: JournalLog, statement: Statement): Promise<{ signature: Hex; checkpoint: string }> {
@@ -182,7 +173,7 @@ export function createSigningActivities(deps: SigningDependencies) {
       return { signature: statement.signature, checkpoint: statement.checkpoint };
     }
     const digest = sealDigest(registry, seal);
-    const signature = await signDigest(kms, tenantKeyAlias(log.tenantId), digest, log.genesisSigner);
+    const signature = await signDigest(kms, tenantKeyAlias(log.tenantId, log.ordinal), digest, log.genesisSigner);
     await journal.signed(log.logId, epoch, seal.seq, signature, await checkpointFor(log, seal));
     const kept = await journal.at(log.logId, seal.seq);
     if (kept === null || kept.signature === null || kept.checkpoint === null) throw failure('unexpected');
@@ -216,8 +207,9 @@ export function createSigningActivities(deps: SigningDependencies) {
     async signSeals({ tenantId, seqs }: { tenantId: string; seqs: number[] }): Promise<Hex[]> {
       return unlessFrozen(deps, tenantId, () =>
         tellingBlocked(deps, tenantId, async () => {
-          await checkPolicy(tenantId);
-          const log = await identify(tenantId);
+          const log = await identifyLog(deps, tenantId);
+          await requireSameLog(log);
+          await checkPolicy(log);
           const onChain = await readChain(log);
           const last = await journal.last(log.logId);
           if (last !== null && seqs.some((seq) => seq > last.seal.seq)) await inspectPast(log, last);

@@ -1,11 +1,14 @@
 /** The signer's journal: what it has ever stated, in a database of its own. Read and insert; nothing is ever changed. */
 import type { Pool } from 'pg';
 import type { Seal } from '../../protocol/eip712.ts';
+import type { EndReason, EndStatement } from '../../protocol/ending.ts';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 
 export interface JournalLog {
   logId: Hex;
   tenantId: string;
+  /** 1 for the tenant's first log. */
+  ordinal: number;
   origin: string;
   genesisSigner: Hex;
   chainId: number;
@@ -20,6 +23,15 @@ export interface Statement {
   sealHash: Hex;
   signature: Hex | null;
   checkpoint: string | null;
+  /** Taken from the chain by a recovery: it was signed once, and stands there. */
+  rebuilt: boolean;
+}
+
+/** An operator's word that a log ends, and the last good seal as a comparison found it. */
+export interface EndOrder {
+  reason: string;
+  lastSeq: number;
+  lastBlock: number;
 }
 
 export interface Journal {
@@ -34,6 +46,27 @@ export interface Journal {
   state(epoch: number, seal: Seal, sealHash: Hex): Promise<void>;
   /** Keeps the first signature of a statement. */
   signed(logId: Hex, epoch: number, seq: number, signature: Hex, checkpoint: string): Promise<void>;
+  /** How many of a tenant's logs have ended. */
+  endedLogs(tenantId: string, chainId: number, contract: Hex): Promise<number>;
+  /** The newest order to end a log, or null. */
+  endOrder(logId: Hex): Promise<EndOrder | null>;
+  /** A log's end, with its signed note once there is one; null while the log goes on. */
+  end(logId: Hex): Promise<{ statement: EndStatement; note: string | null } | null>;
+  /** States the end, unless one stands: nothing is stated for this log afterwards. */
+  stateEnd(statement: EndStatement): Promise<void>;
+  /** Keeps the first note. */
+  keepEndNote(logId: Hex, note: string): Promise<void>;
+}
+
+interface EndRow {
+  origin: string;
+  seq: number;
+  seal_hash: Buffer;
+  tree_size: number;
+  root: Buffer;
+  reason: EndReason;
+  successor: string;
+  note: string | null;
 }
 
 interface StatementRow {
@@ -46,12 +79,13 @@ interface StatementRow {
   seal_hash: Buffer;
   signature: Buffer | null;
   checkpoint: string | null;
+  rebuilt: boolean;
 }
 
 const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
 
 const SELECT_STATEMENT = `
-  SELECT s.epoch, s.seq, s.period, s.tree_size, s.root, s.prev, s.seal_hash, g.signature, g.checkpoint
+  SELECT s.epoch, s.seq, s.period, s.tree_size, s.root, s.prev, s.seal_hash, s.rebuilt, g.signature, g.checkpoint
     FROM journal.statements s LEFT JOIN journal.signatures g USING (log_id, epoch, seq)`;
 
 export function createJournal(pool: Pool): Journal {
@@ -69,10 +103,11 @@ export function createJournal(pool: Pool): Journal {
       const { rows } = await pool.query<{
         log_id: Buffer;
         tenant: string;
+        ordinal: number;
         genesis_signer: Buffer;
         period_seconds: number;
       }>(
-        `SELECT log_id, tenant, genesis_signer, period_seconds FROM journal.logs
+        `SELECT log_id, tenant, ordinal, genesis_signer, period_seconds FROM journal.logs
           WHERE origin = $1 AND chain_id = $2 AND contract = $3`,
         [origin, chainId, bytes(contract)],
       );
@@ -81,6 +116,7 @@ export function createJournal(pool: Pool): Journal {
       return {
         logId: toHex(row.log_id),
         tenantId: row.tenant,
+        ordinal: row.ordinal,
         origin,
         genesisSigner: toHex(row.genesis_signer),
         chainId,
@@ -90,11 +126,12 @@ export function createJournal(pool: Pool): Journal {
     },
     async openLog(log) {
       await pool.query(
-        `INSERT INTO journal.logs (log_id, tenant, origin, genesis_signer, chain_id, contract, period_seconds)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+        `INSERT INTO journal.logs (log_id, tenant, ordinal, origin, genesis_signer, chain_id, contract, period_seconds)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING`,
         [
           bytes(log.logId),
           log.tenantId,
+          log.ordinal,
           log.origin,
           bytes(log.genesisSigner),
           log.chainId,
@@ -129,6 +166,48 @@ export function createJournal(pool: Pool): Journal {
         [bytes(logId), epoch, seq, bytes(signature), checkpoint],
       );
     },
+    async endedLogs(tenantId, chainId, contract) {
+      const { rows } = await pool.query<{ ended: number }>(
+        `SELECT count(*)::integer AS ended FROM journal.ends e JOIN journal.logs l USING (log_id)
+          WHERE l.tenant = $1 AND l.chain_id = $2 AND l.contract = $3`,
+        [tenantId, chainId, bytes(contract)],
+      );
+      return rows[0]!.ended;
+    },
+    async endOrder(logId) {
+      const { rows } = await pool.query<{ reason: string; last_seq: number; last_block: number }>(
+        'SELECT reason, last_seq, last_block FROM journal.end_orders WHERE log_id = $1 ORDER BY id DESC LIMIT 1',
+        [bytes(logId)],
+      );
+      const row = rows[0];
+      return row === undefined ? null : { reason: row.reason, lastSeq: row.last_seq, lastBlock: row.last_block };
+    },
+    async end(logId) {
+      const { rows } = await pool.query<EndRow>(
+        `SELECT l.origin, e.seq, e.seal_hash, e.tree_size, e.root, e.reason, e.successor, n.note
+           FROM journal.ends e JOIN journal.logs l USING (log_id) LEFT JOIN journal.end_notes n USING (log_id)
+          WHERE e.log_id = $1`,
+        [bytes(logId)],
+      );
+      const row = rows[0];
+      if (row === undefined) return null;
+      const { origin, seq, reason, successor, note } = row;
+      const last = { seq, sealHash: toHex(row.seal_hash), treeSize: row.tree_size, root: toHex(row.root) };
+      return { statement: { origin, logId, last, reason, successor }, note };
+    },
+    async stateEnd({ logId, last, reason, successor }) {
+      await pool.query(
+        `INSERT INTO journal.ends (log_id, seq, seal_hash, tree_size, root, reason, successor)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+        [bytes(logId), last.seq, bytes(last.sealHash), last.treeSize, bytes(last.root), reason, successor],
+      );
+    },
+    async keepEndNote(logId, note) {
+      await pool.query('INSERT INTO journal.end_notes (log_id, note) VALUES ($1, $2) ON CONFLICT DO NOTHING', [
+        bytes(logId),
+        note,
+      ]);
+    },
   };
 }
 
@@ -146,5 +225,6 @@ function toStatement(logId: Hex, row: StatementRow): Statement {
     sealHash: toHex(row.seal_hash),
     signature: row.signature === null ? null : toHex(row.signature),
     checkpoint: row.checkpoint,
+    rebuilt: row.rebuilt,
   };
 }

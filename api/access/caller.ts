@@ -15,6 +15,8 @@ export interface KeyCaller extends OfTenant {
   scopes: readonly string[];
   /** `kiff.tenants.links_version`: the tenant's wallet links changed when it does. */
   linksVersion: number;
+  /** Which of its logs the tenant writes to; null while it has none. */
+  logOrdinal: number | null;
   userId?: undefined;
 }
 

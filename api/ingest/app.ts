@@ -20,6 +20,7 @@ import { keysOperations } from './keys-routes.ts';
 import { checkDeployment, createLogIdentities } from './log-identity.ts';
 import { meOperations } from './me-routes.ts';
 import { notOfferedOperations } from './not-offered.ts';
+import { logsOperations } from './logs-routes.ts';
 import { policyOperations } from './policy.ts';
 import type { PromiseSigner } from './promise.ts';
 import { recordsOperations } from './records-routes.ts';
@@ -60,6 +61,7 @@ const INFO = {
     { name: 'Records', description: 'What agents post, and what proves it.' },
     { name: 'Seals', description: 'Signed statements about the log, one per period.' },
     { name: 'Usage', description: 'What the tenant has used.' },
+    { name: 'Logs', description: 'The log that is written to, and those that have ended.' },
     { name: 'Keys', description: 'What agents and programs post and read with.' },
     { name: 'Wallets', description: 'Which wallet belongs to which actor: for attribution, never for access.' },
     { name: 'Audit', description: 'What was done to the tenant and in its name.' },
@@ -102,6 +104,7 @@ export function createApp(dependencies: AppDependencies): Express {
       ...keysOperations({ pools, refusals, now }),
       ...walletsOperations({ pools, logIdentity, refusals, chainId: registry.chainId, now }),
       ...auditOperations({ pools }),
+      ...logsOperations({ pools, logIdentity }),
       ...guardOperations({ pools, ingest, limits, now }),
       ...meOperations({ pools, now }),
       ...usageOperations({ pools, now }),

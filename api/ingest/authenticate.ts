@@ -94,6 +94,7 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
       keyId: row.key_id,
       scopes: row.scopes,
       linksVersion: row.links_version,
+      logOrdinal: row.log_ordinal,
       limits: {
         tenant: tenantLimits(row),
         key: { requests: row.key_requests, records: row.key_records },

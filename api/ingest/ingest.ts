@@ -46,7 +46,7 @@ export function createIngest({ pools, batcher, logIdentity, promises }: IngestDe
    */
   return async function ingest(caller: KeyCaller, drafts: readonly RecordDraft[]): Promise<(RecordAnswer | Problem)[]> {
     // Before the write: once it is committed, nothing may stand between it and its answer but the duplicates' levels.
-    const log = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
+    const log = await pools.use(caller, (pool) => logIdentity.current(pool, caller.tenant, caller.logOrdinal));
     const results = await batcher.submit(caller, drafts);
     const duplicates = results.filter((result) => 'outcome' in result && result.outcome === 'duplicate') as Accepted[];
     const levels = await levelsOf(caller, log, duplicates);
@@ -82,7 +82,7 @@ export function createIngest({ pools, batcher, logIdentity, promises }: IngestDe
   ): Promise<Map<number, Level>> {
     if (records.length === 0) return new Map();
     const periods = new Set(records.map(({ receivedAt }) => sealTerms(receivedAt, log.periodSeconds).period));
-    const seals = await pools.use(caller, (pool) => sealLevels(pool, caller.tenant, [...periods]));
+    const seals = await pools.use(caller, (pool) => sealLevels(pool, log.schema, [...periods]));
     return new Map([...seals].map(([period, level]) => [period, leafLevel({ level })]));
   }
 }

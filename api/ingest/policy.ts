@@ -79,8 +79,8 @@ export function policyOperations(dependencies: PolicyDependencies): Operation[] 
 
   async function logsOf(caller: Caller | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
     if (caller === undefined) return [];
-    const { origin, genesisSigner } = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
-    return [{ origin, genesisSigner, checkpointKeys, promiseKeys }];
+    const logs = await pools.use(caller, (pool) => logIdentity.all(pool, caller.tenant));
+    return logs.map(({ origin, genesisSigner }) => ({ origin, genesisSigner, checkpointKeys, promiseKeys }));
   }
 
   return [
@@ -91,7 +91,7 @@ export function policyOperations(dependencies: PolicyDependencies): Operation[] 
       tag: 'Verification',
       summary: 'What a verifier is told to trust.',
       description:
-        'Everybody gets the registry; whoever sends a key gets that tenant’s log too. A policy that was fetched from here is trust on first use.',
+        'Everybody gets the registry; whoever sends a key gets that tenant’s logs too, those that have ended among them. A policy that was fetched from here is trust on first use.',
       access: { right: 'read-policy', optional: true },
       answers: { 200: { description: 'The policy.', schema: policyShape } },
       async handle({ caller }) {

@@ -6,7 +6,6 @@ import { inclusionProof, verifyInclusion } from '../../protocol/proof.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import { inclusionNodes } from '../../protocol/subtree.ts';
 import { TileError, TileSet, tilesForNodes } from '../../protocol/tile.ts';
-import { tenantSchema } from '../../sql/login.ts';
 import { Problem } from '../http/problems.ts';
 import type { LogIdentity } from './log-identity.ts';
 import { anchorOf, type AnchoredLevel, type SealRow } from './seals.ts';
@@ -31,7 +30,7 @@ export async function buildReceipt(
 
   const { leafIndex, leafHash } = record;
   const treeSize = seal.tree_size;
-  const inclusion = (await prove(pool, log.tenant, leafIndex, treeSize)).map(toHex);
+  const inclusion = (await prove(pool, log.schema, leafIndex, treeSize)).map(toHex);
   if (!verifyInclusion({ leafHash, leafIndex, treeSize, inclusion, root: toHex(root) })) throw damaged();
 
   return {
@@ -69,7 +68,7 @@ function isAnchored(level: SealRow['level']): level is AnchoredLevel {
 
 async function prove(
   pool: Pick<Pool, 'query'>,
-  tenant: string,
+  schema: string,
   leafIndex: number,
   treeSize: number,
 ): Promise<Uint8Array[]> {
@@ -77,7 +76,7 @@ async function prove(
   const { rows } = await pool.query<{ level: number; index: number; hashes: Buffer }>(
     `SELECT t.level, t.index, t.hashes
        FROM unnest($1::smallint[], $2::bigint[]) AS u (level, index)
-       JOIN ${tenantSchema(tenant)}.tiles t USING (level, index)`,
+       JOIN ${schema}.tiles t USING (level, index)`,
     [needed.map((tile) => tile.level), needed.map((tile) => tile.index)],
   );
   try {

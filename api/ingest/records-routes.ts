@@ -12,6 +12,7 @@ import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
 import type { AttributionsFor } from './attributions.ts';
 import { recordAnswer, type Ingest } from './ingest.ts';
 import type { LogIdentities } from './log-identity.ts';
+import { ofLog } from './logs-routes.ts';
 import { answerLines, lineAnswer, storeLines } from './post-lines.ts';
 import { RECORD_ID, RECORD_ID_RULE, RECORD_PROBLEMS, recordShape, type RecordDraft } from './record.ts';
 import { readPiece, RecordBytes, type RecordPiece } from './record-bytes.ts';
@@ -43,6 +44,7 @@ const byId = z.object({ id: z.string().regex(RECORD_ID, RECORD_ID_RULE) });
 const storedRecord = z
   .object({
     id: z.string(),
+    origin: z.string().describe('The log that it stands in'),
     level: levelShape,
     leafIndex: count,
     leafHash: hex(32),
@@ -107,14 +109,20 @@ export function recordsOperations({
     return 'sent' as const;
   }
 
-  async function lookUp(caller: Caller, id: string) {
+  /** In the current log, else in the newest one of those that have ended; or in the one that is named. */
+  async function lookUp(caller: Caller, id: string, ordinal: number | undefined) {
     const found = await pools.use(caller, async (pool) => {
-      const log = await logIdentity(pool, caller.tenant);
-      const record = await findRecord(pool, caller.tenant, id);
-      if (record === undefined) return undefined;
-      const { period } = sealTerms(record.receivedAt.getTime(), log.periodSeconds);
-      const seal = await coveringSeal(pool, caller.tenant, { leafIndex: record.leafIndex, period });
-      return { log, record, seal };
+      const { tenant } = caller;
+      const logs =
+        ordinal === undefined ? await logIdentity.all(pool, tenant) : [await logIdentity.one(pool, tenant, ordinal)];
+      for (const log of logs) {
+        const record = await findRecord(pool, log.schema, id);
+        if (record === undefined) continue;
+        const { period } = sealTerms(record.receivedAt.getTime(), log.periodSeconds);
+        const seal = await coveringSeal(pool, log.schema, { leafIndex: record.leafIndex, period });
+        return { log, record, seal };
+      }
+      return undefined;
     });
     if (found === undefined) throw await refusals.notFound(caller, 'record', id);
     return found;
@@ -178,14 +186,16 @@ export function recordsOperations({
       summary: 'A record, and how far it has come.',
       access: { right: 'read' },
       params: byId,
+      query: ofLog,
       answers: { 200: { description: 'The record stands in the log.', schema: storedRecord, headers: ETAG } },
       problems: ['not-found'],
-      examples: { params: { id: EXAMPLE.id } },
-      async handle({ caller, params }) {
-        const { log, record, seal } = await lookUp(caller, params.id);
+      examples: { params: { id: EXAMPLE.id }, query: { log: '1' } },
+      async handle({ caller, params, query }) {
+        const { log, record, seal } = await lookUp(caller, params.id, query.log);
         const level = leafLevel(seal);
         const head = {
           id: record.id,
+          origin: log.origin,
           level,
           leafIndex: record.leafIndex,
           leafHash: record.leafHash,
@@ -209,14 +219,15 @@ export function recordsOperations({
       summary: 'The record’s receipt: one file that proves it with nothing but the chain.',
       access: { right: 'read' },
       params: byId,
+      query: ofLog,
       answers: {
         200: { description: 'From the level included on.', schema: receiptShape, headers: ETAG },
         202: { description: 'Not yet.', schema: pendingReceipt },
       },
       problems: ['not-found', 'log-damaged'],
-      examples: { params: { id: EXAMPLE.id } },
-      async handle({ caller, params }) {
-        const { log, record, seal } = await lookUp(caller, params.id);
+      examples: { params: { id: EXAMPLE.id }, query: { log: '1' } },
+      async handle({ caller, params, query }) {
+        const { log, record, seal } = await lookUp(caller, params.id, query.log);
         const receipt = seal && (await pools.use(caller, (pool) => buildReceipt(pool, log, registry, record, seal)));
         if (receipt !== undefined) {
           usageCounts.receiptRead(caller);

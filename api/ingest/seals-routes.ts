@@ -5,6 +5,7 @@ import { nextPage, pageLimit } from '../http/pages.ts';
 import { Problem } from '../http/problems.ts';
 import { count, wholeNumber } from '../http/shapes.ts';
 import type { LogIdentities } from './log-identity.ts';
+import { ofLog } from './logs-routes.ts';
 import { findSeal, listSeals, sealShape, sealView, signingBlocked, signingShape } from './seals.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 
@@ -28,6 +29,7 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
       query: z.object({
         after: wholeNumber(0).default(0).describe('The seq behind which the page begins'),
         limit: pageLimit,
+        ...ofLog.shape,
       }),
       answers: {
         200: {
@@ -40,19 +42,17 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
           headers: { Link: 'rel="next", unless this is the last page.' },
         },
       },
+      problems: ['not-found'],
       examples: { query: { after: '100', limit: '10' } },
-      async handle({ caller, query: { after, limit } }) {
+      async handle({ caller, query: { after, limit, log: ordinal } }) {
         const { seals, signing } = await pools.use(caller, async (pool) => {
-          const log = await logIdentity(pool, caller.tenant);
-          const rows = await listSeals(pool, caller.tenant, { after: Math.min(after, MAX_SEQ), limit });
+          const log = await logIdentity.one(pool, caller.tenant, ordinal);
+          const rows = await listSeals(pool, log.schema, { after: Math.min(after, MAX_SEQ), limit });
           return { seals: rows.map((row) => sealView(row, log)), signing: await signingBlocked(pool, caller.tenant) };
         });
         const next = seals.length === limit ? (seals.at(-1)?.seq ?? null) : null;
-        return reply(
-          200,
-          { seals, signing, next },
-          { headers: nextPage('/v1/seals', next === null ? null : { after: next, limit }) },
-        );
+        const page = next === null ? null : { after: next, limit, ...(ordinal !== undefined && { log: ordinal }) };
+        return reply(200, { seals, signing, next }, { headers: nextPage('/v1/seals', page) });
       },
     }),
 
@@ -64,15 +64,16 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
       summary: 'One seal.',
       access: { right: 'read' },
       params: z.object({ seq: wholeNumber(1) }),
+      query: ofLog,
       answers: {
         200: { description: 'The seal.', schema: sealShape, headers: { ETag: 'Once the level is final.' } },
       },
       problems: ['not-found'],
       examples: { params: { seq: '1' } },
-      async handle({ caller, params: { seq } }) {
+      async handle({ caller, params: { seq }, query }) {
         const seal = await pools.use(caller, async (pool) => {
-          const log = await logIdentity(pool, caller.tenant);
-          const row = seq > MAX_SEQ ? undefined : await findSeal(pool, caller.tenant, seq);
+          const log = await logIdentity.one(pool, caller.tenant, query.log);
+          const row = seq > MAX_SEQ ? undefined : await findSeal(pool, log.schema, seq);
           return row && sealView(row, log);
         });
         if (seal === undefined) throw new Problem('not-found', 'This log has no seal with that seq.');

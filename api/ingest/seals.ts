@@ -3,7 +3,6 @@ import type { Pool } from 'pg';
 import { z } from 'zod';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { ChainPosition } from '../../protocol/receipt.ts';
-import { tenantSchema } from '../../sql/login.ts';
 import { count, dateTime, hex, unixSeconds } from '../http/shapes.ts';
 import type { LogIdentity } from './log-identity.ts';
 import { chainPosition } from './receipt-shape.ts';
@@ -105,11 +104,11 @@ export function leafLevel(seal: Pick<SealRow, 'level'> | undefined): Level {
  */
 export async function coveringSeal(
   pool: Pick<Pool, 'query'>,
-  tenant: string,
+  schema: string,
   leaf: { leafIndex: number; period: number },
 ): Promise<SealRow | undefined> {
   const { rows } = await pool.query<SealRow>(
-    `SELECT ${COLUMNS} FROM ${tenantSchema(tenant)}.seals
+    `SELECT ${COLUMNS} FROM ${schema}.seals
       WHERE period >= $1 AND tree_size > $2 ORDER BY period LIMIT 1`,
     [leaf.period, leaf.leafIndex],
   );
@@ -119,11 +118,11 @@ export async function coveringSeal(
 /** The levels of the seals of some periods; periods without a seal are not in the answer. */
 export async function sealLevels(
   pool: Pick<Pool, 'query'>,
-  tenant: string,
+  schema: string,
   periods: readonly number[],
 ): Promise<Map<number, SealLevel>> {
   const { rows } = await pool.query<{ period: number; level: SealLevel }>(
-    `SELECT period, level FROM ${tenantSchema(tenant)}.seals WHERE period = ANY ($1::bigint[])`,
+    `SELECT period, level FROM ${schema}.seals WHERE period = ANY ($1::bigint[])`,
     [periods],
   );
   return new Map(rows.map(({ period, level }) => [period, level]));
@@ -132,20 +131,18 @@ export async function sealLevels(
 /** Seals after `after` in order of seq, at most `limit`. */
 export async function listSeals(
   pool: Pick<Pool, 'query'>,
-  tenant: string,
+  schema: string,
   { after, limit }: { after: number; limit: number },
 ): Promise<SealRow[]> {
   const { rows } = await pool.query<SealRow>(
-    `SELECT ${COLUMNS} FROM ${tenantSchema(tenant)}.seals WHERE seq > $1 ORDER BY seq LIMIT $2`,
+    `SELECT ${COLUMNS} FROM ${schema}.seals WHERE seq > $1 ORDER BY seq LIMIT $2`,
     [after, limit],
   );
   return rows;
 }
 
-export async function findSeal(pool: Pick<Pool, 'query'>, tenant: string, seq: number): Promise<SealRow | undefined> {
-  const { rows } = await pool.query<SealRow>(`SELECT ${COLUMNS} FROM ${tenantSchema(tenant)}.seals WHERE seq = $1`, [
-    seq,
-  ]);
+export async function findSeal(pool: Pick<Pool, 'query'>, schema: string, seq: number): Promise<SealRow | undefined> {
+  const { rows } = await pool.query<SealRow>(`SELECT ${COLUMNS} FROM ${schema}.seals WHERE seq = $1`, [seq]);
   return rows[0];
 }
 

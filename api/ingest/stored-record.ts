@@ -2,7 +2,6 @@
 import type { Pool } from 'pg';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import { periodAt, sealBy } from '../../protocol/period.ts';
-import { tenantSchema } from '../../sql/login.ts';
 
 export interface StoredRecord {
   id: string;
@@ -15,13 +14,12 @@ export interface StoredRecord {
   disclosure: { salt: Buffer; body: Buffer; recordOffset: number } | null;
 }
 
-/** A record by its id, or undefined. `id` is of the form that ids have. */
+/** A record of one log by its id, or undefined. `id` is of the form that ids have. */
 export async function findRecord(
   pool: Pick<Pool, 'query'>,
-  tenant: string,
+  schema: string,
   id: string,
 ): Promise<StoredRecord | undefined> {
-  const schema = tenantSchema(tenant);
   const { rows } = await pool.query<{
     leaf_index: number;
     leaf_hash: Buffer;

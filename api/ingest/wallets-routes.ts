@@ -67,7 +67,7 @@ export function walletsOperations(dependencies: WalletsDependencies): Operation[
 
   /** What a message must be about when this person hands it in for this actor. */
   async function subjectOf(caller: UserCaller, actor: string): Promise<Subject> {
-    const { origin } = await pools.use(caller, (pool) => logIdentity(pool, caller.tenant));
+    const { origin } = await pools.use(caller, (pool) => logIdentity.one(pool, caller.tenant, undefined));
     return { party: caller.party, chainId, origin, actor };
   }
 

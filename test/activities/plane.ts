@@ -73,6 +73,10 @@ export interface Plane {
   anchorAll(): Promise<void>;
   /** Gives the chain a block with the time of day. */
   mine(): Promise<void>;
+  /** Gives the workers another configuration: what they connect to from now on must be opened under this name. */
+  configure(incarnation: string): void;
+  /** The level of a seal of the tenant's current log. */
+  level(tenant: TestTenant, seq: number): Promise<string>;
   /** Why the tenant's log is frozen, or null. */
   frozen(tenant: TestTenant): Promise<string | null>;
   /** Takes a freeze away, as only a superuser can past `kiff recover`. */
@@ -103,6 +107,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
   const kms = await startKms({ principals: localPrincipals(secrets), controlToken: CONTROL_TOKEN });
 
   const closers: (() => unknown)[] = [];
+  let configured = database.incarnation;
   const kmsAs = (role: Role): KMSClient => {
     const credentials = { accessKeyId: ACCESS_KEYS[role], secretAccessKey: KMS_SECRET };
     const client = new KMSClient({ endpoint: kms.url, region: 'eu-central-1', credentials, maxAttempts: 1 });
@@ -110,7 +115,12 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     return client;
   };
   const pool = (url: string, schema: Incarnation['schema'] = 'kiff') => {
-    const made = createPool(url, 4, { schema, name: database.incarnation });
+    const made = createPool(url, 4, {
+      schema,
+      get name() {
+        return configured;
+      },
+    });
     closers.push(() => made.end());
     return made;
   };
@@ -285,6 +295,16 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
       }
     },
     mine: () => devnet.mine({ blocks: 1 }),
+    configure(incarnation) {
+      configured = incarnation;
+    },
+    async level(tenant, seq) {
+      const [row] = await database.sql<{ level: string }>(
+        `SELECT level FROM kiff_t_${tenant.id}.seals WHERE seq = $1`,
+        [seq],
+      );
+      return row!.level;
+    },
     async frozen(tenant) {
       const [row] = await database.sql<{ frozen_reason: string | null }>(
         'SELECT frozen_reason FROM kiff.logs WHERE tenant = $1',

@@ -25,6 +25,7 @@ describe('routes that read', () => {
     const { leafHash, receivedAt, entry, sealBy, ...rest } = json;
     assert.deepEqual(rest, {
       id: 'a',
+      origin: tenant.origin,
       level: 'accepted',
       leafIndex: 0,
       key: tenant.keyId,

@@ -5,7 +5,7 @@ import { privateKeyToAccount } from 'viem/accounts';
 import { createPool } from '../../activities/database.ts';
 import { hashCollectedSeals } from '../../activities/log/hash.ts';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
-import { checkpointText, signedCheckpoint } from '../../protocol/note.ts';
+import { checkpointText, signedNote } from '../../protocol/note.ts';
 import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
 import type { ProductDatabase, TestTenant } from '../product-database.ts';
 
@@ -93,7 +93,7 @@ export class LogSealer {
     const note = checkpointText({ origin, size, root });
     const publicKey = this.operator.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
     const signature = sign(null, Buffer.from(note), this.operator.privateKey);
-    return signedCheckpoint(note, origin, toHex(publicKey), toHex(signature));
+    return signedNote(note, origin, toHex(publicKey), toHex(signature));
   }
 
   /** Writes the level of every signed seal up to `seq`; chain coordinates are made up. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash, createPrivateKey, createPublicKey, sign } from 'node:crypto';
 import fc from 'fast-check';
 import { toHex, type Hex } from '../../protocol/hex.ts';
-import { checkpointText, noteKeyId, parseCheckpoint, signedCheckpoint, verifyCheckpoint } from '../../protocol/note.ts';
+import { checkpointText, noteKeyId, parseCheckpoint, signedNote, verifyCheckpoint } from '../../protocol/note.ts';
 
 const ORIGIN = 'kiff.dev/t/acme';
 const ROOT_BYTES = Buffer.from(Array.from({ length: 32 }, (_, at) => at * 8 + 3));
@@ -43,7 +43,7 @@ describe('a checkpoint', () => {
     const text = checkpointText({ origin: ORIGIN, size: 20852163, root: ROOT });
     assert.equal(text, TEXT);
     assert.equal(noteKeyId(ORIGIN, publicKey), toHex(own.keyId(ORIGIN)));
-    assert.equal(signedCheckpoint(text, ORIGIN, publicKey, signatureOf(own.line(ORIGIN, TEXT))), NOTE);
+    assert.equal(signedNote(text, ORIGIN, publicKey, signatureOf(own.line(ORIGIN, TEXT))), NOTE);
     assert.deepEqual(verifyCheckpoint(NOTE, signer), {
       origin: ORIGIN,
       size: 20852163,
@@ -128,7 +128,7 @@ describe('a checkpoint', () => {
     const identity = Buffer.alloc(32);
     identity[0] = 1;
     const weak = { origin: ORIGIN, publicKey: toHex(identity) };
-    const note = signedCheckpoint(TEXT, ORIGIN, weak.publicKey, toHex(Buffer.concat([identity, Buffer.alloc(32)])));
+    const note = signedNote(TEXT, ORIGIN, weak.publicKey, toHex(Buffer.concat([identity, Buffer.alloc(32)])));
     assert.equal(parseCheckpoint(note).signatures[0]?.keyId, noteKeyId(ORIGIN, weak.publicKey));
     assert.equal(verifyCheckpoint(note, weak), undefined);
   });
@@ -201,7 +201,7 @@ describe('a checkpoint', () => {
       assert.throws(() => checkpointText({ origin: ORIGIN, size, root: ROOT }), TypeError);
     }
     assert.throws(() => checkpointText({ origin: ORIGIN, size: 1, root: '0x00' }), TypeError);
-    assert.throws(() => signedCheckpoint(TEXT, ORIGIN, publicKey, '0x00'), TypeError);
-    assert.throws(() => signedCheckpoint(TEXT, ORIGIN, '0x00', `0x${'00'.repeat(64)}`), TypeError);
+    assert.throws(() => signedNote(TEXT, ORIGIN, publicKey, '0x00'), TypeError);
+    assert.throws(() => signedNote(TEXT, ORIGIN, '0x00', `0x${'00'.repeat(64)}`), TypeError);
   });
 });

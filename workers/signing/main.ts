@@ -4,6 +4,7 @@ import { createPool } from '../../activities/database.ts';
 import { readPeriodSeconds } from '../../activities/chain/registry.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
 import { createSigningActivities } from '../../activities/signing/create.ts';
+import { createEndActivities } from '../../activities/signing/end.ts';
 import { publishCheckpointKey } from '../../activities/signing/publish.ts';
 import { SIGNING_QUEUE } from '../../workflows/ids.ts';
 import { connectAgreedChain } from '../chain.ts';
@@ -27,23 +28,23 @@ start(log, async () => {
   const pool = createPool(env.DATABASE_URL, 10, { schema: 'kiff', name: env.KIFF_INCARNATION });
   const journalPool = createPool(env.JOURNAL_URL, 10, { schema: 'journal', name: env.KIFF_INCARNATION });
   const kms = createKms();
+  const signing = {
+    journal: createJournal(journalPool),
+    kms,
+    chain,
+    registry,
+    host: env.KIFF_HOST,
+    periodSeconds,
+    alert,
+  };
   await runWorker(await connect(env.temporal), {
     temporal: env.temporal,
     taskQueue: SIGNING_QUEUE,
     log,
-    activities: createSigningActivities({
-      pool,
-      journal: createJournal(journalPool),
-      kms,
-      chain,
-      registry,
-      host: env.KIFF_HOST,
-      periodSeconds,
-      roles: rolesOf(env),
-      alert,
-      heartbeat,
-      now: Date.now,
-    }),
+    activities: {
+      ...createSigningActivities({ ...signing, pool, roles: rolesOf(env), heartbeat, now: Date.now }),
+      ...createEndActivities(signing),
+    },
     prepare: () => publishCheckpointKey(pool, kms),
     async close() {
       kms.destroy();

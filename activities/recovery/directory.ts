@@ -1,0 +1,118 @@
+/** The logs of a deployment as the product database lists them, and what it holds of each. */
+import type { Pool } from 'pg';
+import { toHex, type Hex } from '../../protocol/hex.ts';
+import { logSchema, tenantSchema } from '../../sql/login.ts';
+
+/** A tenant's current log. */
+export interface CurrentLog {
+  tenantId: string;
+  ordinal: number;
+  origin: string;
+  genesisSigner: Hex;
+  logId: Hex;
+  frozenReason: string | null;
+}
+
+/** A log that has ended, with the operator's signed note. */
+export interface EndedLog extends Omit<CurrentLog, 'frozenReason'> {
+  statement: string;
+}
+
+export interface StoredSeal {
+  seq: number;
+  period: number;
+  treeSize: number;
+  level: 'collected' | 'hashed' | 'sealed' | 'included' | 'safe' | 'final';
+  root: Hex | null;
+  prev: Hex | null;
+  sealHash: Hex | null;
+  epoch: number | null;
+  signature: Hex | null;
+}
+
+const PAGE = 5_000;
+
+interface LogRow {
+  tenant: string;
+  ordinal: number;
+  origin: string;
+  genesis_signer: Buffer;
+  log_id: Buffer;
+}
+
+const identity = (row: LogRow) => ({
+  tenantId: row.tenant,
+  ordinal: row.ordinal,
+  origin: row.origin,
+  genesisSigner: toHex(row.genesis_signer),
+  logId: toHex(row.log_id),
+});
+
+/** @param pool the product database as kiff_owner */
+export function createDirectory(pool: Pool) {
+  return {
+    async current(): Promise<CurrentLog[]> {
+      const { rows } = await pool.query<LogRow & { frozen_reason: string | null }>(
+        `SELECT tenant, ordinal, origin, genesis_signer, log_id, frozen_reason FROM kiff.logs
+          WHERE first_period IS NOT NULL ORDER BY tenant`,
+      );
+      return rows.map((row) => ({ ...identity(row), frozenReason: row.frozen_reason }));
+    },
+
+    /** In the order in which they ended. */
+    async ended(): Promise<EndedLog[]> {
+      const { rows } = await pool.query<LogRow & { statement: string }>(
+        `SELECT tenant, ordinal, origin, genesis_signer, log_id, statement FROM kiff.ended_logs ORDER BY tenant, ordinal`,
+      );
+      return rows.map((row) => ({ ...identity(row), statement: row.statement }));
+    },
+
+    /** A log's seals in order, page by page. @param endedOrdinal null for the tenant's current log */
+    async *seals(tenantId: string, endedOrdinal: number | null, after = 0): AsyncGenerator<StoredSeal[]> {
+      for (let last = after; ;) {
+        const { rows } = await pool.query<{
+          seq: number;
+          period: number;
+          tree_size: number;
+          level: StoredSeal['level'];
+          root: Buffer | null;
+          prev: Buffer | null;
+          seal_hash: Buffer | null;
+          epoch: number | null;
+          signature: Buffer | null;
+        }>(
+          `SELECT seq, period, tree_size, level, root, prev, seal_hash, epoch, signature
+             FROM ${logSchema(tenantId, endedOrdinal)}.seals WHERE seq > $1 ORDER BY seq LIMIT ${PAGE}`,
+          [last],
+        );
+        if (rows.length === 0) return;
+        yield rows.map((row) => ({
+          seq: row.seq,
+          period: row.period,
+          treeSize: row.tree_size,
+          level: row.level,
+          root: hex(row.root),
+          prev: hex(row.prev),
+          sealHash: hex(row.seal_hash),
+          epoch: row.epoch,
+          signature: hex(row.signature),
+        }));
+        last = rows.at(-1)!.seq;
+      }
+    },
+
+    /** Records in the log, and by how many seconds its head is ahead of the database's clock (0 when it is not). */
+    async head(tenantId: string): Promise<{ size: number; ahead: number }> {
+      const { rows } = await pool.query<{ size: number; ahead: number }>(
+        `SELECT size, CASE WHEN isfinite(last_received_at)
+                  THEN greatest(0, ceil(extract(epoch FROM last_received_at - clock_timestamp())))::bigint ELSE 0 END AS ahead
+           FROM ${tenantSchema(tenantId)}.log_head`,
+      );
+      return rows[0]!;
+    },
+  };
+}
+
+export type Directory = ReturnType<typeof createDirectory>;
+
+const hex = (bytes: Buffer | null): Hex | null => (bytes === null ? null : toHex(bytes));
