@@ -141,12 +141,20 @@ function aws(kms: KmsAccess, role: keyof KmsAccess['keys']): Record<string, stri
   };
 }
 
-/** Starts one process and waits until it says that it is ready, or stops it when the signal comes first. */
-export function startOwn(name: ProcessName, around: Surroundings, signal?: AbortSignal): Promise<RunningProcess> {
+/**
+ * Starts one process and waits until it says that it is ready, or stops it when the signal comes first.
+ * @param besides what a test puts into its environment to spoil it
+ */
+export function startOwn(
+  name: ProcessName,
+  around: Surroundings,
+  signal?: AbortSignal,
+  besides: Readonly<Record<string, string>> = {},
+): Promise<RunningProcess> {
   return startProcess({
     name,
     entry: join(packageRoot, 'dist', ENTRY[name]),
-    env: environmentOf(name, around),
+    env: { ...environmentOf(name, around), ...besides },
     logFile: join(around.state, 'logs', `${name}.log`),
     pidFile: join(around.state, `${name}.pid`),
     ready: isApi(name) ? /listening on/ : /"msg":"ready"/,

@@ -13,7 +13,12 @@ import { part } from '../dev/progress.ts';
 import { temporalBinary } from '../dev/temporal-binary.ts';
 
 /** As workflows/attributes.ts has them. */
-const searchAttributes: SearchAttributes = { TenantId: 'Keyword', Period: 'Int', Level: 'Keyword', Custody: 'Keyword' };
+export const searchAttributes: SearchAttributes = {
+  TenantId: 'Keyword',
+  Period: 'Int',
+  Level: 'Keyword',
+  Custody: 'Keyword',
+};
 
 /** A PostgreSQL server whose commits are synchronous but not durable. Each test file makes databases of its own. */
 export const postgres = lazily('postgres', async (directory): Promise<Postgres> => {

@@ -15,14 +15,15 @@ import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
 import { withAdminKms } from '../../dev/kms-client.ts';
 import { removePostgres } from '../../dev/postgres.ts';
 import { startOwn, type ProcessName } from '../../dev/processes.ts';
-import type { RunningProcess } from '../../dev/process.ts';
+import type { Exit, RunningProcess } from '../../dev/process.ts';
 import { startStack, type Stack } from '../../dev/stack.ts';
 import { createTenant, type LocalTenant } from '../../dev/tenant.ts';
 import type { Hex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
 import { PRODUCT } from '../../sql/prepare.ts';
 import { connectChain } from '../../workers/chain.ts';
-import { lazily, temporal } from '../parts.ts';
+import { lazily } from '../parts.ts';
+import { temporalServer } from './temporal-server.ts';
 
 /** Seconds: long enough to post into, short enough to wait for. */
 export const PERIOD_SECONDS = 4;
@@ -44,8 +45,14 @@ export interface LocalStack {
   another(name: ProcessName): Promise<RunningProcess>;
   /** Ends a process as a power cut would. */
   kill(name: ProcessName): Promise<void>;
-  /** Starts a killed process again. */
-  revive(name: ProcessName): Promise<void>;
+  /** Tells a process to stop, as a deployment does. @returns how it ended, and after how many milliseconds */
+  terminate(name: ProcessName): Promise<Exit & { after: number }>;
+  /** Starts a process again that was ended. @param besides what goes into its environment to spoil it */
+  revive(name: ProcessName, besides?: Readonly<Record<string, string>>): Promise<void>;
+  /** Ends the Temporal server as a power cut would. */
+  killTemporal(): Promise<void>;
+  /** Starts it again where it was, on what it had written. */
+  reviveTemporal(): Promise<void>;
   /** Every `Sealed` event of a tenant's log, in the order of the chain. */
   sealedEvents(tenant: LocalTenant): Promise<{ seq: number; period: number; treeSize: number; sealHash: Hex }[]>;
 }
@@ -54,7 +61,7 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
   const state = await mkdtemp(join(tmpdir(), 'kiff-cloud-stack-'));
   chmodSync(state, 0o755);
   const anvil = await startAnvil({ blockTime: 1, logFile: join(state, 'anvil.log') });
-  const server = await temporal();
+  const server = await temporalServer(join(state, 'temporal.db'));
   const env = readStackEnv({
     KIFF_PERIOD_SECONDS: String(PERIOD_SECONDS),
     KIFF_HOST: 'kiff.test',
@@ -74,6 +81,14 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
     await superuser.query(`UPDATE kiff.tenants SET status = 'paused' WHERE status = 'active'`);
     const ids = Array.from({ length: wanted }, () => `t${Date.now().toString(36)}${(count++).toString(36)}`);
     return Promise.all(ids.map((id) => createTenant(around, id)));
+  };
+
+  /** A running process that the stack no longer looks after. */
+  const taken = (name: ProcessName): RunningProcess => {
+    const running = processes.get(name);
+    if (running === undefined) throw new Error(`${name} does not run`);
+    processes.delete(name);
+    return running;
   };
 
   return {
@@ -102,15 +117,22 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
       return running;
     },
     async kill(name) {
-      const running = processes.get(name);
-      if (running === undefined) throw new Error(`${name} does not run`);
-      processes.delete(name);
+      const running = taken(name);
       process.kill(running.pid, 'SIGKILL');
       await running.exited;
     },
-    async revive(name) {
-      processes.set(name, await startOwn(name, around));
+    async terminate(name) {
+      const running = taken(name);
+      const begun = performance.now();
+      process.kill(running.pid, 'SIGTERM');
+      const exit = await running.exited;
+      return { ...exit, after: performance.now() - begun };
     },
+    async revive(name, besides) {
+      processes.set(name, await startOwn(name, around, undefined, besides));
+    },
+    killTemporal: () => server.kill(),
+    reviveTemporal: () => server.revive(),
     async sealedEvents(tenant) {
       const logs = await chain.getContractEvents({
         address: stack.registry.address,
@@ -132,6 +154,7 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
       await superuser.end();
       await Promise.all(extra.map((running) => running.stop()));
       await stack.stop();
+      await server.stop();
       await anvil.stop();
       await removePostgres(join(state, 'postgres'));
       await rm(state, { recursive: true });
