@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** The `kiff` command: finds the subcommand and gives it the rest. */
 import { printable, type Command } from './command.ts';
+import { devTokenCommand } from './dev-token.ts';
 import { verifyCommand } from './verify.ts';
 
 /**
@@ -9,6 +10,7 @@ import { verifyCommand } from './verify.ts';
  */
 const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Command> }> = new Map([
   ['verify', { summary: 'verify a receipt or a promise', load: async () => verifyCommand }],
+  ['dev-token', { summary: 'sign in at a local stack', load: async () => devTokenCommand }],
   [
     'tenant',
     {

@@ -24,14 +24,25 @@ export interface Surroundings {
   periodSeconds: number;
   apiPort: number;
   custodyPort: number;
+  webhooksPort: number;
 }
 
-export const PROCESSES = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration'] as const;
+export const PROCESSES = [
+  'api',
+  'custody',
+  'webhooks',
+  'sealing',
+  'signing',
+  'anchoring',
+  'keyadmin',
+  'migration',
+] as const;
 export type ProcessName = (typeof PROCESSES)[number];
 
 const ENTRY: Record<ProcessName, string> = {
   api: 'api/ingest/main.js',
   custody: 'api/custody/main.js',
+  webhooks: 'api/webhooks/main.js',
   sealing: 'workers/sealing/main.js',
   signing: 'workers/signing/main.js',
   anchoring: 'workers/anchoring/main.js',
@@ -75,6 +86,14 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         CUSTODY_ORIGIN: `http://127.0.0.1:${around.custodyPort}`,
         API_HOST: '127.0.0.1',
         API_PORT: String(around.custodyPort),
+      };
+    case 'webhooks':
+      return {
+        ...incarnation,
+        DATABASE_URL: database('kiff_webhooks'),
+        CLERK_WEBHOOK_SIGNING_SECRET: secrets.webhookSigning,
+        API_HOST: '127.0.0.1',
+        API_PORT: String(around.webhooksPort),
       };
     case 'sealing':
       return {

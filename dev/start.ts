@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { sealId } from '../workflows/ids.ts';
 import { unlessAborted } from './abort.ts';
+import { LOCAL_PARTY } from './clerk.ts';
 import { downloadPolicy, downloadReceipt, postRecords, untilFinal, verifyWithCli, type Receipt } from './demo.ts';
 import { readStackEnv, type StackEnv } from './env.ts';
 import { bringUp } from './parts.ts';
@@ -126,6 +127,8 @@ async function demoTenant(stack: Stack, state: string): Promise<{ tenant: LocalT
   const { around, apiUrl, registry } = stack;
   writeJson(file, {
     apiUrl,
+    webhooksUrl: `http://127.0.0.1:${around.webhooksPort}`,
+    clerkParty: LOCAL_PARTY,
     temporalAddress: around.temporal.address,
     temporalNamespace: around.temporal.namespace,
     temporalUiUrl: around.temporal.uiUrl,

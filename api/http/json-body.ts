@@ -46,11 +46,11 @@ export function strictJson(
 }
 
 /**
- * Reads a request's body as one JSON value, and its exact text.
+ * Reads a request's body of type application/json as the bytes that it is.
  * @param maxBytes of the body after decompression
  * @throws Problem 400, 413, 415
  */
-export async function readJson(request: Request, maxBytes: number): Promise<{ value: unknown; text: string }> {
+export async function readBytes(request: Request, maxBytes: number): Promise<Buffer> {
   const { kind, encoding } = judgeBody(request);
   if (kind !== 'json') throw new Problem('unsupported-media-type', 'Send application/json, in UTF-8.');
   const chunks: Uint8Array[] = [];
@@ -60,7 +60,16 @@ export async function readJson(request: Request, maxBytes: number): Promise<{ va
     if (size > maxBytes) throw new Problem('body-too-large', `This body may have ${maxBytes} bytes.`);
     chunks.push(chunk);
   }
-  const bytes = Buffer.concat(chunks);
+  return Buffer.concat(chunks);
+}
+
+/**
+ * Reads a request's body as one JSON value, and its exact text.
+ * @param maxBytes of the body after decompression
+ * @throws Problem 400, 413, 415
+ */
+export async function readJson(request: Request, maxBytes: number): Promise<{ value: unknown; text: string }> {
+  const bytes = await readBytes(request, maxBytes);
   if (/^[ \t\r\n]*$/.test(bytes.toString('latin1'))) throw new Problem('empty-body', 'The body is empty.');
   const { text } = strictJson(bytes, 'The body', MAX_DEPTH);
   return { value: JSON.parse(text) as unknown, text };

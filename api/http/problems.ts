@@ -16,6 +16,7 @@ const PROBLEMS = {
   'too-deep': { status: 400, title: 'Nested too deep' },
   'not-an-object': { status: 400, title: 'A record is one JSON object' },
   'malformed-encoding': { status: 400, title: 'The content encoding is broken' },
+  'invalid-signature': { status: 400, title: 'The signature is not good' },
   'bad-request': { status: 400, title: 'The request cannot be read' },
   // 401, 403: who asks.
   unauthorized: { status: 401, title: 'A valid API key or session token is needed' },

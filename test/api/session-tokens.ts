@@ -1,6 +1,7 @@
 /** Session tokens as Clerk issues them (version 2), really signed, with a key of the test run's own. */
 import { generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto';
 import { createSessionVerifier } from '../../api/access/session-token.ts';
+import { packPermissions } from '../../cli/session-claims.ts';
 
 const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
 
@@ -33,23 +34,9 @@ export function randomUser(): string {
   return `user_${randomBytes(12).toString('hex')}`;
 }
 
-/**
- * Permissions as version 2 packs them: `fea` names the features, `o.per` the actions, and each number of `o.fpm` says in
- * bits which actions its feature has.
- */
-function packed(permissions: readonly string[]): { fea: string; per: string; fpm: string } {
-  const pairs = permissions.map((permission) => permission.split(':').slice(1) as [string, string]);
-  const features = [...new Set(pairs.map(([feature]) => feature))];
-  const actions = [...new Set(pairs.map(([, action]) => action))];
-  const bits = features.map((feature) =>
-    pairs.reduce((sum, [its, action]) => sum + (its === feature ? 2 ** actions.indexOf(action) : 0), 0),
-  );
-  return { fea: features.map((feature) => `o:${feature}`).join(','), per: actions.join(','), fpm: bits.join(',') };
-}
-
 export function sessionToken(options: TokenOptions = {}): string {
   const { organisation = 'org_test', user = randomUser(), permissions = ALL, factors = [0, 0] } = options;
-  const { fea, per, fpm } = packed(permissions);
+  const { fea, per, fpm } = packPermissions(permissions);
   const at = now();
   const claims = {
     azp: PARTY,

@@ -9,6 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Ajv } from 'ajv';
 import { readCustodyEnv } from '../../api/custody/env.ts';
+import { readWebhooksEnv } from '../../api/webhooks/env.ts';
 import { readIngestEnv } from '../../api/ingest/env.ts';
 import { registryAddress } from '../../contracts/deploy.ts';
 import { readDevnetEnv } from '../../dev/devnet/env.ts';
@@ -25,7 +26,7 @@ import { developmentValues, environmentOf, filled, variablesIn, written, type Se
 
 const services = Object.entries(written.services);
 const isSecret = (variable: string): boolean => /(PASSWORD|SECRET|SECRET_ACCESS_KEY|PROMISE_KEY)$/.test(variable);
-const OWN = ['api', 'custody', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration', 'migrate'];
+const OWN = ['api', 'custody', 'webhooks', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration', 'migrate'];
 const WORKERS = ['sealing', 'signing', 'anchoring', 'keyadmin', 'migration'];
 
 /** Its own networks; with `network_mode: service:x` it sits in x's. */
@@ -75,6 +76,7 @@ describe('docker-compose.yml', () => {
     const readers: Record<string, (env: NodeJS.ProcessEnv) => unknown> = {
       api: readIngestEnv,
       custody: readCustodyEnv,
+      webhooks: readWebhooksEnv,
       sealing: readSealingEnv,
       signing: readSigningEnv,
       anchoring: readAnchoringEnv,
@@ -87,6 +89,7 @@ describe('docker-compose.yml', () => {
     const required: Record<string, string> = {
       api: 'PROMISE_KEY',
       custody: 'CUSTODY_ORIGIN',
+      webhooks: 'CLERK_WEBHOOK_SIGNING_SECRET',
       sealing: 'KIFF_HOST',
       signing: 'JOURNAL_URL',
       anchoring: 'FROM_BLOCK',
@@ -145,6 +148,7 @@ describe('docker-compose.yml', () => {
         'KIFF_INCARNATION',
       ],
       custody: ['DATABASE_URL', 'CUSTODY_ORIGIN', 'API_HOST', 'API_PORT', 'KIFF_INCARNATION'],
+      webhooks: ['DATABASE_URL', 'CLERK_WEBHOOK_SIGNING_SECRET', 'API_HOST', 'API_PORT', 'KIFF_INCARNATION'],
       sealing: [...temporal, 'DATABASE_URL', 'KIFF_HOST', 'KIFF_INCARNATION'],
       signing: [
         ...temporal,
@@ -172,7 +176,8 @@ describe('docker-compose.yml', () => {
         KIFF_API_PASSWORD: ['api', 'migrate'],
         KIFF_CUSTODY_PASSWORD: ['custody', 'migrate'],
         KIFF_OPERATOR_PASSWORD: ['migrate'],
-        KIFF_WEBHOOKS_PASSWORD: ['migrate'],
+        KIFF_WEBHOOKS_PASSWORD: ['migrate', 'webhooks'],
+        CLERK_WEBHOOK_SIGNING_SECRET: ['webhooks'],
         KIFF_SEALING_PASSWORD: ['migrate', 'sealing'],
         KIFF_SIGNING_PASSWORD: ['migrate', 'signing'],
         KIFF_ANCHORING_PASSWORD: ['anchoring', 'migrate'],
@@ -205,6 +210,7 @@ describe('docker-compose.yml', () => {
       for (const [name, login] of [
         ['api', 'kiff_api'],
         ['custody', 'kiff_custody'],
+        ['webhooks', 'kiff_webhooks'],
         ['sealing', 'kiff_sealing'],
         ['signing', 'kiff_signing'],
         ['anchoring', 'kiff_anchoring'],
@@ -233,16 +239,27 @@ describe('docker-compose.yml', () => {
     for (const [api, ingress] of [
       ['api', 'ingress'],
       ['custody', 'custody-ingress'],
+      ['webhooks', 'webhook-ingress'],
     ] as const) {
       it(`${api} reaches its database and answers its ingress, and has no way out`, () => {
-        assert.deepEqual(reachedBy(api), [ingress, 'product-db']);
+        assert.deepEqual(reachedBy(api), [ingress, 'product-db'].toSorted());
         assert.ok(networksOf(written.services[api] as Service).every((name) => written.networks[name]?.internal));
       });
     }
 
     for (const [target, sources] of Object.entries({
       'journal-db': ['migrate', 'signing'],
-      'product-db': ['anchoring', 'api', 'custody', 'keyadmin', 'migrate', 'migration', 'sealing', 'signing'],
+      'product-db': [
+        'anchoring',
+        'api',
+        'custody',
+        'keyadmin',
+        'migrate',
+        'migration',
+        'sealing',
+        'signing',
+        'webhooks',
+      ],
       'temporal-db': ['temporal', 'temporal-schema'],
       temporal: [...WORKERS, 'temporal-db', 'temporal-schema', 'temporal-setup', 'temporal-ui'],
       kms: ['anchoring', 'devnet', 'keyadmin', 'kms-port', 'signing'],
@@ -268,15 +285,21 @@ describe('docker-compose.yml', () => {
         'kms-port',
         'signing',
         'temporal-ui',
+        'webhook-ingress',
       ];
       assert.deepEqual(ways.map(([name]) => name).toSorted(), expected);
     });
 
-    it('only the two ingresses and the Temporal UI are published, on this machine alone unless told otherwise', () => {
+    it('only the three ingresses and the Temporal UI are published, on this machine alone unless told otherwise', () => {
       const published = services.flatMap(([name, { ports }]) =>
         (ports ?? []).map((port) => [name, filled(port, {})] as const),
       );
-      assert.deepEqual(published.map(([name]) => name).toSorted(), ['custody-ingress', 'ingress', 'temporal-ui']);
+      assert.deepEqual(published.map(([name]) => name).toSorted(), [
+        'custody-ingress',
+        'ingress',
+        'temporal-ui',
+        'webhook-ingress',
+      ]);
       for (const [, port] of published) assert.match(port, /^127\.0\.0\.1:/);
     });
   });
