@@ -21,7 +21,7 @@ export const USAGE = `Usage: kiff recover [--log ORIGIN] [--json]
                     ${END_REASONS.slice(10).join(', ')}
   --json            prints JSON
 
-The environment is that of the service "recover" in docker-compose.yml: DATABASE_URL (login kiff_recovery), JOURNAL_URL
+The environment: DATABASE_URL (product database, login kiff_recovery), JOURNAL_URL
 (login kiff_journal_recovery), BASE_RPC_URL, CHAIN_ID, CONTRACT, FROM_BLOCK, KIFF_INCARNATION, and Temporal's variables.
 What to do when is in docs/recovery.md.
 
