@@ -12,6 +12,8 @@ export interface BatchLimits {
   records: number;
   bytes: number;
   waitingBytes: number;
+  /** Of one tenant: its share of what may wait, so that one with a slow log leaves room for all others. */
+  tenantWaitingBytes: number;
 }
 
 export const BATCH_LIMITS: BatchLimits = {
@@ -19,6 +21,7 @@ export const BATCH_LIMITS: BatchLimits = {
   records: 1_000,
   bytes: 8 * 1024 * 1024,
   waitingBytes: 128 * 1024 * 1024,
+  tenantWaitingBytes: 32 * 1024 * 1024,
 };
 
 /** Whose records: the log, the login, and the key whose id goes into the entries. */
@@ -55,6 +58,8 @@ interface Unit {
 interface Queue {
   waiting: Map<string, { key: BatchKey; units: Unit[] }>;
   inFlight: number;
+  /** In flight and waiting. */
+  bytes: number;
 }
 
 export function createBatcher(accept: AcceptCall, limits: BatchLimits = BATCH_LIMITS): Batcher {
@@ -68,7 +73,10 @@ export function createBatcher(accept: AcceptCall, limits: BatchLimits = BATCH_LI
       queue.inFlight++;
       void store(group.key, group.units).finally(() => {
         queue.inFlight--;
-        for (const unit of group.units) waitingBytes -= unit.bytes;
+        for (const unit of group.units) {
+          waitingBytes -= unit.bytes;
+          queue.bytes -= unit.bytes;
+        }
         pump(tenant, queue);
       });
     }
@@ -138,13 +146,14 @@ export function createBatcher(accept: AcceptCall, limits: BatchLimits = BATCH_LI
     submit(key, drafts) {
       if (drafts.length === 0) return Promise.resolve([]);
       const bytes = drafts.reduce((sum, draft) => sum + draft.body.length, 0);
-      if (waitingBytes + bytes > limits.waitingBytes) {
+      const queue = queues.get(key.tenant) ?? { waiting: new Map(), inFlight: 0, bytes: 0 };
+      if (waitingBytes + bytes > limits.waitingBytes || queue.bytes + bytes > limits.tenantWaitingBytes) {
         return Promise.reject(new Problem('overloaded', 'Too many records are waiting; try again.', { retryAfter: 1 }));
       }
       waitingBytes += bytes;
+      queue.bytes += bytes;
+      queues.set(key.tenant, queue);
       return new Promise((resolve, reject) => {
-        const queue = queues.get(key.tenant) ?? { waiting: new Map(), inFlight: 0 };
-        queues.set(key.tenant, queue);
         const name = `${key.keyId}:${key.loginVersion}`;
         const line = queue.waiting.get(name) ?? { key, units: [] };
         queue.waiting.set(name, line);

@@ -3,6 +3,7 @@
  * parsed, so that it costs the machine as little as a client can. Started by `fork`; speaks over its channel.
  */
 import { connect, type Socket } from 'node:net';
+import { createAnswerReader } from '../answers.ts';
 import { recordLines } from './records.ts';
 
 export interface LoadOrder {
@@ -23,8 +24,6 @@ export interface LoadReport {
   cpuSeconds: number;
 }
 
-const HEAD_END = Buffer.from('\r\n\r\n');
-
 function requestsFor({ apiKey, requests, recordsPerRequest }: LoadOrder): Buffer[] {
   const lines = recordLines(requests * recordsPerRequest);
   const type = recordsPerRequest === 1 ? 'application/json' : 'application/x-ndjson';
@@ -40,9 +39,6 @@ function requestsFor({ apiKey, requests, recordsPerRequest }: LoadOrder): Buffer
 /** Sends one request after the other over one connection, as long as there are any. */
 function keepBusy(socket: Socket, next: () => Buffer | undefined, answered: (status: number) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    let received: Buffer = Buffer.alloc(0);
-    let expected = -1;
-    let status = 0;
     const send = (): void => {
       const request = next();
       if (request === undefined) {
@@ -52,22 +48,16 @@ function keepBusy(socket: Socket, next: () => Buffer | undefined, answered: (sta
         socket.write(request);
       }
     };
-    socket.on('data', (chunk: Buffer) => {
-      received = received.length === 0 ? chunk : Buffer.concat([received, chunk]);
-      if (expected < 0) {
-        const end = received.indexOf(HEAD_END);
-        if (end < 0) return;
-        const head = received.toString('latin1', 0, end);
-        status = Number(head.slice(9, 12));
-        const length = /\r\ncontent-length: (\d+)/i.exec(head)?.[1];
-        if (length === undefined) return reject(new Error(`an answer without a length: ${head}`));
-        expected = end + HEAD_END.length + Number(length);
-      }
-      if (received.length < expected) return;
-      received = received.subarray(expected);
-      expected = -1;
+    const read = createAnswerReader((status) => {
       answered(status);
       send();
+    });
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        read(chunk);
+      } catch (error) {
+        reject(error);
+      }
     });
     socket.on('error', reject);
     socket.on('close', () => reject(new Error('the server closed a connection')));

@@ -9,12 +9,10 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { LOCAL_PARTY, localJwtKey } from '../../dev/clerk.ts';
-import { startCommand, type RunningProcess } from '../../dev/process.ts';
 import { packageRoot } from '../../dev/root.ts';
-import { INCARNATION, prepareGround, type BenchTenant, type Ground } from '../ground.ts';
+import { startApi } from '../api.ts';
+import { prepareGround, type BenchTenant, type Ground } from '../ground.ts';
 import { median, rounded } from '../measure.ts';
 import type { LoadOrder, LoadReport } from './load.ts';
 import { insertRaw, readStored } from './raw-inserts.ts';
@@ -24,40 +22,6 @@ const NDJSON = { recordsPerRequest: 1_000, requests: 60, connections: 4 };
 const SINGLE = { recordsPerRequest: 1, requests: 12_000, connections: 64 };
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
-
-async function startApi(
-  ground: Ground,
-  name: string,
-  entry: string,
-): Promise<{ port: number; process: RunningProcess }> {
-  const logFile = join(ground.directory, `${name}.log`);
-  const profile = process.env['BENCH_CPU_PROFILE'];
-  const { process: running, ready } = await startCommand({
-    name,
-    command: process.execPath,
-    args: [
-      '--enable-source-maps',
-      ...(profile === undefined
-        ? []
-        : ['--cpu-prof', `--cpu-prof-dir=${profile}`, `--cpu-prof-name=${name}.cpuprofile`]),
-      join(packageRoot, 'dist', entry),
-    ],
-    env: {
-      DATABASE_URL: ground.url('kiff_api'),
-      TENANT_LOGIN_SECRET: ground.secrets.tenantLogin,
-      PROMISE_KEY: ground.secrets.promiseKey,
-      API_PORT: '0',
-      CHAIN_ID: String(ground.chainId),
-      CONTRACT: ground.contract,
-      KIFF_INCARNATION: INCARNATION,
-      CLERK_JWT_KEY: localJwtKey(ground.directory),
-      CLERK_AUTHORIZED_PARTIES: LOCAL_PARTY,
-    },
-    logFile,
-    ready: () => /listening on http:\/\/[^:]+:(\d+)/.exec(readFileSync(logFile, 'utf8'))?.[1],
-  });
-  return { port: Number(ready), process: running };
-}
 
 async function load(generator: ChildProcess, order: LoadOrder): Promise<{ seconds: number; perSecond: number }> {
   generator.send(order);

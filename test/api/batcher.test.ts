@@ -157,4 +157,20 @@ describe('group commit', () => {
     calls[2]!.finish();
     assert.equal((await c).length, 1);
   });
+
+  it('one tenant fills its share of what may wait, and no other tenant’s (F39)', async () => {
+    const { calls, accept } = slowLog();
+    const batcher = createBatcher(accept, { ...BATCH_LIMITS, waitingBytes: 1_000, tenantWaitingBytes: 300 });
+    const mine = ['a', 'b', 'c'].map((id) => batcher.submit(KEY, [draft(id)]));
+    await assert.rejects(batcher.submit(KEY, [draft('d')]), { slug: 'overloaded' });
+    const other = batcher.submit({ ...KEY, tenant: 'other' }, [draft('x', 300)]);
+    for (let call = 0; call < 4; call++) {
+      calls[call]!.finish();
+      await nextTurn();
+    }
+    await Promise.all([...mine, other]);
+    const again = batcher.submit(KEY, [draft('d', 300)]);
+    calls[4]!.finish();
+    assert.equal((await again).length, 1, 'what was stored makes room');
+  });
 });
