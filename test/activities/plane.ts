@@ -14,7 +14,7 @@ import { onboardingAbandoned } from '../../activities/keyadmin/abandoned.ts';
 import { createKeyAdminActivities, ensureDeploymentKeys } from '../../activities/keyadmin/create.ts';
 import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
 import { createLogActivities } from '../../activities/log/create.ts';
-import { createSigningActivities } from '../../activities/signing/create.ts';
+import { createSigningActivities, type SigningDependencies } from '../../activities/signing/create.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
 import { deployRegistry, type DeployedRegistry } from '../../contracts/deploy.ts';
 import { ACCESS_KEYS, LOCAL_ROLES, localPrincipals } from '../../dev/kms-roles.ts';
@@ -45,12 +45,15 @@ export interface Plane {
   alerts(): { name: string; fields: Readonly<Record<string, string | number>> }[];
   /** What the anchoring activities told since the last look: names of events, in order. */
   events(): string[];
-  kmsAs(role: Role): KMSClient;
+  /** @param endpoint of the stand-in, or of what stands in front of it */
+  kmsAs(role: Role, endpoint?: string): KMSClient;
   log: ReturnType<typeof createLogActivities>;
   keyAdmin: ReturnType<typeof createKeyAdminActivities>;
   signing: ReturnType<typeof createSigningActivities>;
   /** A signer that has forgotten what it holds in memory, as after a restart; on another journal if one is given. */
-  newSigner(journalUrl?: string): ReturnType<typeof createSigningActivities>;
+  newSigner(journalUrl?: string, deps?: Partial<SigningDependencies>): ReturnType<typeof createSigningActivities>;
+  /** Where the KMS stand-in listens. */
+  kmsUrl: string;
   anchoring: ReturnType<typeof createAnchoringActivities>;
   /** The anchoring activities as another workflow run would call them. */
   anchoringAs(run: string | (() => string)): ReturnType<typeof createAnchoringActivities>;
@@ -108,9 +111,9 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
 
   const closers: (() => unknown)[] = [];
   let configured = database.incarnation;
-  const kmsAs = (role: Role): KMSClient => {
+  const kmsAs = (role: Role, endpoint = kms.url): KMSClient => {
     const credentials = { accessKeyId: ACCESS_KEYS[role], secretAccessKey: KMS_SECRET };
-    const client = new KMSClient({ endpoint: kms.url, region: 'eu-central-1', credentials, maxAttempts: 1 });
+    const client = new KMSClient({ endpoint, region: 'eu-central-1', credentials, maxAttempts: 1 });
     closers.push(() => client.destroy());
     return client;
   };
@@ -150,7 +153,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     heartbeat: () => undefined,
   });
   const signingPool = pool(database.urls.kiff_signing);
-  const newSigner = (journalUrl = database.urls.kiff_journal) =>
+  const newSigner = (journalUrl = database.urls.kiff_journal, deps: Partial<SigningDependencies> = {}) =>
     createSigningActivities({
       pool: signingPool,
       journal: createJournal(pool(journalUrl, 'journal')),
@@ -163,6 +166,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
       alert,
       heartbeat: () => undefined,
       now: Date.now,
+      ...deps,
     });
   const signing = newSigner();
   const anchoringPool = pool(database.urls.kiff_anchoring);
@@ -245,6 +249,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
       return seen;
     },
     kmsAs,
+    kmsUrl: kms.url,
     log,
     keyAdmin,
     signing,
