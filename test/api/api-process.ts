@@ -28,7 +28,8 @@ interface Line {
   receivedAt: string;
 }
 
-export async function startApiProcess(db: ProductDatabase): Promise<ApiProcess> {
+/** @param more variables besides those that it needs */
+export async function startApiProcess(db: ProductDatabase, more: Record<string, string> = {}): Promise<ApiProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'kiff-cloud-api-'));
   const logFile = join(directory, 'api.log');
   const running = await startProcess({
@@ -44,6 +45,7 @@ export async function startApiProcess(db: ProductDatabase): Promise<ApiProcess> 
       CONTRACT: db.contract,
       CLERK_JWT_KEY: JWT_KEY,
       CLERK_AUTHORIZED_PARTIES: PARTY,
+      ...more,
     },
     logFile,
     ready: /listening on http\S+\n/,
