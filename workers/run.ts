@@ -1,6 +1,13 @@
 /** Starts one worker and runs it until SIGTERM or SIGINT: then it takes no more work, finishes what it has, and ends. */
 import type { ClientConnectConfig } from '@temporalio/envconfig';
-import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
+import {
+  DefaultLogger,
+  NativeConnection,
+  Runtime,
+  Worker,
+  type ActivityInterceptorsFactory,
+  type WorkflowBundleOption,
+} from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { fixedFailures } from './fixed-failures.ts';
 import { createAlert } from './log.ts';
@@ -17,6 +24,8 @@ export interface WorkerOptions {
   workflowBundle?: WorkflowBundleOption;
   /** At most; Temporal's default unless given. */
   concurrentActivities?: number;
+  /** Around every activity, inside of what keeps failures fixed. */
+  interceptors?: ActivityInterceptorsFactory[];
   /** Runs once the worker is connected and before it polls. */
   prepare?: (connection: NativeConnection, namespace: string) => Promise<void>;
   /** Goes on beside the worker, and is stopped before its connection closes. */
@@ -37,7 +46,7 @@ export async function connect(temporal: ClientConnectConfig): Promise<NativeConn
 }
 
 export async function runWorker(connection: NativeConnection, options: WorkerOptions): Promise<void> {
-  const { temporal, taskQueue, activities, log, workflowBundle, concurrentActivities } = options;
+  const { temporal, taskQueue, activities, log, workflowBundle, concurrentActivities, interceptors = [] } = options;
   const namespace = namespaceOf(temporal);
   try {
     const worker = await Worker.create({
@@ -45,7 +54,7 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
       namespace,
       taskQueue,
       activities,
-      interceptors: { activity: [jitteredRetries(), fixedFailures(log, createAlert(log))] },
+      interceptors: { activity: [jitteredRetries(), fixedFailures(log, createAlert(log)), ...interceptors] },
       shutdownGraceTime: GRACE,
       ...(workflowBundle === undefined ? {} : { workflowBundle }),
       ...(concurrentActivities === undefined ? {} : { maxConcurrentActivityTaskExecutions: concurrentActivities }),

@@ -35,12 +35,16 @@ const ROUNDS = 500;
 /** A wallet that has stopped looks again so often, for the case that a node was wrong about the nonce. */
 const STOPPED_SECONDS = 60 * 60;
 
+/** A worker that is killed in the middle of a step is noticed after this (workers/signs-of-life.ts). */
+const heartbeatTimeout = '6s';
+
 const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
 
 /** Signs at most once per nonce and fee: what was signed before is found in the database and used again. */
 const { nextTransaction, advanceTransaction } = proxyActivities<AnchoringActivities>({
   taskQueue: ANCHORING_QUEUE,
   startToCloseTimeout: '60s',
+  heartbeatTimeout,
   retry,
 });
 
@@ -48,6 +52,7 @@ const { nextTransaction, advanceTransaction } = proxyActivities<AnchoringActivit
 const { confirmSeals, watchRelayer, releaseWallet } = proxyActivities<AnchoringActivities>({
   taskQueue: ANCHORING_QUEUE,
   startToCloseTimeout: '60s',
+  heartbeatTimeout,
   retry,
 });
 

@@ -14,6 +14,7 @@ import { requireDeployment } from '../deployment.ts';
 import { createKms } from '../kms.ts';
 import { createAlert, createLog } from '../log.ts';
 import { connect, namespaceOf, runWorker, start } from '../run.ts';
+import { signsOfLife } from '../signs-of-life.ts';
 import { readAnchoringEnv } from './env.ts';
 
 const log = createLog('anchoring', 'info');
@@ -53,6 +54,7 @@ start(log, async () => {
     temporal: env.temporal,
     taskQueue: ANCHORING_QUEUE,
     log,
+    interceptors: [signsOfLife],
     activities: createAnchoringActivities({
       pool,
       chain: tip,
