@@ -8,6 +8,8 @@ export interface AnvilOptions {
   stateFile?: string;
   /** Seconds from block to block; without it a block is mined for every transaction, and only then. */
   blockTime?: number;
+  /** `safe` is so many blocks behind the newest, and `finalized` twice as many; 1 unless given. */
+  slotsInAnEpoch?: number;
   /** A free one unless given. */
   port?: number;
   chainId?: number;
@@ -35,19 +37,20 @@ const stateInterval = 1;
 const keptStates = 128;
 
 /**
- * A Base devnet: OP-stack rules, `safe` is head − 1 and `finalized` head − 2, ten funded accounts of the well-known test
+ * A Base devnet: OP-stack rules, `safe` is head − 1 and `finalized` head − 2 unless told otherwise, ten funded accounts of the well-known test
  * mnemonic. After a restart the chain goes on where it was, its next blocks with the time of day; state at blocks from
  * before the restart can no longer be asked for (blocks, receipts and logs can).
  */
 export async function startAnvil(options: AnvilOptions): Promise<Anvil> {
-  const { stateFile, blockTime, port = 0, chainId = 31337, logFile, signal } = options;
+  const { stateFile, blockTime, slotsInAnEpoch = 1, port = 0, chainId = 31337, logFile, signal } = options;
   if (stateFile !== undefined) {
     mkdirSync(dirname(stateFile), { recursive: true });
     await stopLeftover(`${stateFile}.pid`); // before its file is read: it writes it every second, and when it ends
   }
   const resumes = stateFile !== undefined && hasState(stateFile);
   const args = ['--host', '127.0.0.1', '--port', String(port), '--chain-id', String(chainId)];
-  args.push('--network', 'optimism', '--slots-in-an-epoch', '1', '--prune-history', String(keptStates));
+  args.push('--network', 'optimism', '--slots-in-an-epoch', String(slotsInAnEpoch));
+  args.push('--prune-history', String(keptStates));
   if (blockTime !== undefined) args.push('--block-time', String(blockTime));
   if (stateFile !== undefined) args.push('--state', stateFile, '--state-interval', String(stateInterval));
   const { process: anvil, ready: rpcUrl } = await startCommand({
