@@ -46,7 +46,7 @@ export const INCARNATION = 'bench';
 const NO_LIMIT = 100_000_000;
 
 /** Of the logs here, in seconds. */
-const PERIOD_SECONDS = 3600;
+export const PERIOD_SECONDS = 3600;
 
 const INT8 = 20;
 const numbers = {

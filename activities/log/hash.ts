@@ -1,18 +1,19 @@
 /**
- * Merkle-hash: from collected periods to roots. Every leaf since the last sealed size is read again and hashed again, so
- * a record that was altered or removed after it was accepted is found here, by its index, before anything is signed.
+ * Merkle-hash: from collected periods to roots. Every leaf is read again and hashed again, so a record that was altered or
+ * removed after it was accepted is found here, by its index, before anything is signed. (The signer reads them once more, and
+ * the tiles: it takes nothing from here.)
  */
 import type { Pool } from 'pg';
 import { extendTiles, type TreeExtension } from '../../protocol/extend.ts';
 import { parseEntry } from '../../protocol/entry.ts';
-import { hashLeaf } from '../../protocol/hash.ts';
-import { equalBytes } from '../../protocol/hex.ts';
+import { HASH_SIZE } from '../../protocol/hash.ts';
 import { unixMillis } from '../../protocol/period.ts';
-import { TileSet } from '../../protocol/tile.ts';
+import { edgeTiles, TileSet, type Tile } from '../../protocol/tile.ts';
 import { failure } from '../failures.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { knownEdge, sha256 } from './audit.ts';
-import { writeTiles } from './tiles.ts';
+import { readLeafHashes } from './page.ts';
+import { namingTiles, readTiles, storedSize, writeTiles } from './tiles.ts';
 
 /** Leaves read and hashed between two heartbeats: about 3 MiB of entries, well under a second. */
 const CHUNK = 8_192;
@@ -30,8 +31,8 @@ interface CollectedRow extends SealRow {
 
 /**
  * Computes and stores the root of every collected seal up to `throughSeq`, in order. Safe to repeat, to interrupt
- * anywhere and to run twice at once: tiles only grow, and the first root stands.
- * @param heartbeat called after every chunk with the tree size reached
+ * anywhere and to run twice at once: tiles only grow, the first root stands, and what is stored is not done again.
+ * @param heartbeat called after every chunk with the tree size that is stored
  * @returns how many roots were written
  * @throws failure record-missing, record-altered, tile-altered, seal-altered, root-conflict
  */
@@ -55,18 +56,64 @@ export async function hashCollectedSeals(
     `SELECT seq, tree_size, root FROM ${schema}.seals WHERE seq = $1`,
     [first.seq - 1],
   );
-  const tree = await resume(pool, tenantId, before[0]);
+  const tree = await resume(pool, tenantId, before[0], first);
 
-  for (const seal of open) {
-    while (tree.size < seal.tree_size) {
-      const leaves = await readLeaves(pool, schema, tree.size, Math.min(seal.tree_size, tree.size + CHUNK));
-      tree.append(leaves);
-      await writeTiles(pool, tenantId, tree.drain());
-      heartbeat(tree.size);
+  // While a page is hashed, the next one is read, and the tiles of the one before it are written. They are written in order, so
+  // what is stored is always a whole tree of some size.
+  const pages = pagesOf(tree.size, open);
+  let reading = nextPage(pool, schema, pages);
+  let writing = Promise.resolve();
+  const store = async (tiles: Tile[], size: number): Promise<void> => {
+    await writeTiles(pool, tenantId, tiles);
+    heartbeat(size);
+  };
+  try {
+    for (const seal of open) {
+      while (tree.size < seal.tree_size) {
+        const hashes = await reading;
+        reading = nextPage(pool, schema, pages);
+        tree.append(hashesOf(hashes));
+        await writing;
+        writing = store(tree.drain(), tree.size);
+        writing.catch(() => undefined);
+      }
+      await writing;
+      await pool.query(`SELECT ${schema}.record_root($1, $2)`, [seal.seq, Buffer.from(tree.root())]);
     }
-    await pool.query(`SELECT ${schema}.record_root($1, $2)`, [seal.seq, Buffer.from(tree.root())]);
+  } finally {
+    // Nothing of this goes on after its end.
+    await Promise.allSettled([reading, writing]);
   }
   return open.length;
+}
+
+const NOTHING = new Uint8Array(0);
+
+/** Leaves [from, to). */
+interface Page {
+  from: number;
+  to: number;
+}
+
+/** The pages from a size on. None reaches beyond a seal. */
+function* pagesOf(size: number, seals: readonly SealRow[]): Generator<Page, void> {
+  for (const { tree_size: end } of seals) {
+    for (; size < end; size = Math.min(end, size + CHUNK)) yield { from: size, to: Math.min(end, size + CHUNK) };
+  }
+}
+
+/** Begins to read the next page; of none, nothing. */
+function nextPage(pool: Pool, schema: string, pages: Iterator<Page, void>): Promise<Uint8Array> {
+  const { done, value } = pages.next();
+  if (done === true || value === undefined) return Promise.resolve(NOTHING);
+  const reading = readLeafHashes(pool, schema, value.from, value.to, sha256);
+  // It is looked at when its turn comes.
+  reading.catch(() => undefined);
+  return reading;
+}
+
+function* hashesOf(packed: Uint8Array): Generator<Uint8Array> {
+  for (let at = 0; at < packed.length; at += HASH_SIZE) yield packed.subarray(at, at + HASH_SIZE);
 }
 
 /**
@@ -96,29 +143,24 @@ function receivedAt(index: number, entry: Buffer): number {
   }
 }
 
-/** The tree at the last hashed seal, from its right-edge tiles, which must still give that seal's root. */
-async function resume(pool: Pool, tenantId: string, last: SealRow | undefined): Promise<TreeExtension> {
-  if (last === undefined) return extendTiles(0, new TileSet([]), sha256);
-  const { seq, tree_size: size, root } = last;
-  const edge = root === null ? null : await knownEdge(pool, tenantId, { size, root });
-  if (edge === null) throw failure('seal-altered', { seq });
-  return extendTiles(size, edge, sha256);
-}
-
-/** Leaf hashes of [from, to), recomputed from the entries and compared with what was stored. */
-async function readLeaves(pool: Pool, schema: string, from: number, to: number): Promise<Uint8Array[]> {
-  const { rows } = await pool.query<{ leaf_index: number; entry: Buffer; leaf_hash: Buffer }>(
-    `SELECT leaf_index, entry, leaf_hash FROM ${schema}.records
-      WHERE leaf_index >= $1 AND leaf_index < $2 ORDER BY leaf_index`,
-    [from, to],
-  );
-  const leaves: Uint8Array[] = [];
-  for (let index = from; index < to; index++) {
-    const row = rows[index - from];
-    if (row?.leaf_index !== index) throw failure('record-missing', { index });
-    const leaf = hashLeaf(row.entry, sha256);
-    if (!equalBytes(leaf, row.leaf_hash)) throw failure('record-altered', { index });
-    leaves.push(leaf);
+/**
+ * The tree at the last hashed seal, whose right-edge tiles must still give that seal's root; or beyond it, where an earlier
+ * attempt on the next one was interrupted.
+ */
+async function resume(pool: Pool, tenantId: string, last: SealRow | undefined, next: SealRow): Promise<TreeExtension> {
+  let size = 0;
+  let edge = new TileSet([]);
+  if (last !== undefined) {
+    const known =
+      last.root === null ? null : await knownEdge(pool, tenantId, { size: last.tree_size, root: last.root });
+    if (known === null) throw failure('seal-altered', { seq: last.seq });
+    edge = known;
+    size = last.tree_size;
   }
-  return leaves;
+  const stored = Math.min(await storedSize(pool, tenantId), next.tree_size);
+  if (stored > size) {
+    size = stored;
+    edge = await readTiles(pool, tenantId, edgeTiles(size));
+  }
+  return namingTiles(() => extendTiles(size, edge, sha256));
 }

@@ -2,8 +2,9 @@
 import type { Pool } from 'pg';
 import { HASH_SIZE } from '../../protocol/hash.ts';
 import { equalBytes } from '../../protocol/hex.ts';
-import { TileError, TileSet, type Tile, type TileId } from '../../protocol/tile.ts';
+import { TILE_WIDTH, TileError, TileSet, type Tile, type TileId } from '../../protocol/tile.ts';
 import { failure } from '../failures.ts';
+import { byteaArray } from '../../sql/binary-array.ts';
 import { tenantSchema } from '../../sql/login.ts';
 
 /**
@@ -19,6 +20,16 @@ export async function readTiles(pool: Pool, tenantId: string, ids: readonly Tile
     [ids.map((id) => id.level), ids.map((id) => id.index)],
   );
   return namingTiles(() => new TileSet(rows));
+}
+
+/** How large the stored tree is: each statement of `writeTiles` leaves a whole one. */
+export async function storedSize(pool: Pool, tenantId: string): Promise<number> {
+  const { rows } = await pool.query<{ index: number; width: number }>(
+    `SELECT t.index, octet_length(t.hashes) / ${HASH_SIZE} AS width
+       FROM ${tenantSchema(tenantId)}.tiles t WHERE t.level = 0 ORDER BY t.index DESC LIMIT 1`,
+  );
+  const last = rows[0];
+  return last === undefined ? 0 : last.index * TILE_WIDTH + last.width;
 }
 
 /** Runs a computation on tiles; one that cannot be used is named. @throws failure tile-altered */
@@ -48,7 +59,7 @@ export async function writeTiles(pool: Pool, tenantId: string, tiles: readonly T
      ON CONFLICT (level, index) DO UPDATE SET hashes = excluded.hashes
        WHERE octet_length(excluded.hashes) > octet_length(t.hashes)
           OR substring(t.hashes FROM 1 FOR octet_length(excluded.hashes)) <> excluded.hashes`,
-      [tiles.map((t) => t.level), tiles.map((t) => t.index), tiles.map((t) => Buffer.from(t.hashes))],
+      [tiles.map((t) => t.level), tiles.map((t) => t.index), byteaArray(tiles.map((t) => t.hashes))],
     );
   } catch (error) {
     if ((error as { code?: unknown }).code === TILE_REWRITTEN) await requireTiles(pool, tenantId, tiles);

@@ -4,7 +4,7 @@ import pg from 'pg';
 import type { Hex } from '../../protocol/hex.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { unavailable } from '../http/problems.ts';
-import { byteaArray, integerArray, textArray } from './binary-array.ts';
+import { byteaArray, integerArray, textArray } from '../../sql/binary-array.ts';
 import type { RecordDraft } from './record.ts';
 
 /** What became of one record. `erased` and `conflict` leave the log as it was. */

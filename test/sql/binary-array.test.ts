@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
-import { byteaArray, integerArray, textArray } from '../../api/ingest/binary-array.ts';
+import { byteaArray, integerArray, textArray } from '../../sql/binary-array.ts';
 import { createProductDatabase, type ProductDatabase } from '../product-database.ts';
 
 describe('an array as a binary parameter', () => {
