@@ -5,8 +5,10 @@ import { failure, type FailureType } from './failures.ts';
 
 const INT8 = 20;
 
-/** SQLSTATEs that our own SQL raises (sql/), and what they mean to a workflow. */
+/** SQLSTATEs that our own SQL raises (sql/) or that want a person, and what they mean to a workflow. */
 const OWN_STATES: Readonly<Record<string, FailureType>> = {
+  '25006': 'database-refuses-writes', // read-only transaction
+  '53100': 'database-refuses-writes', // disk full
   KF004: 'period-not-over',
   KF005: 'log-not-active',
   KF006: 'seal-conflict',
@@ -75,8 +77,8 @@ export function databaseFailure(error: unknown): ApplicationFailure | undefined 
   if (error instanceof pg.DatabaseError) {
     const own = error.code === undefined ? undefined : OWN_STATES[error.code];
     if (own !== undefined) return failure(own);
-    // 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 25006 read-only, 55P03 lock not available
-    if (/^(08|53|57|40|25006|55P03|58)/.test(error.code ?? '')) return failure('database-unavailable');
+    // 08 connection, 53 resources, 57 operator intervention, 40 serialisation, 55P03 lock not available
+    if (/^(08|53|57|40|55P03|58)/.test(error.code ?? '')) return failure('database-unavailable');
     return undefined;
   }
   if (

@@ -25,6 +25,7 @@ const KINDS = {
   'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
   unexpected: { text: 'An unexpected error; the worker log of this moment has it.' },
   // Wants a person, and goes on by itself once the cause is gone.
+  'database-refuses-writes': { text: 'The database takes no writes: it is read-only, or its disk is full.' },
   'incarnation-differs': {
     text: 'The database is not the one that this process is configured for (a restored backup, a lost journal); nothing is read or written until `kiff recover` has compared it.',
   },

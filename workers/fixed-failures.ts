@@ -9,7 +9,11 @@ import type { Logger } from 'pino';
 import { databaseFailure } from '../activities/database.ts';
 import { failure, failureType, type Alert } from '../activities/failures.ts';
 
+/** A database that takes no writes is told again after this long, and not at every retry of every log. */
+const ALERT_AGAIN_MS = 60 * 60 * 1000;
+
 export function fixedFailures(log: Logger, alert: Alert): ActivityInterceptorsFactory {
+  let quietUntil = 0;
   return (context) => ({
     inbound: {
       async execute(input, next) {
@@ -19,6 +23,11 @@ export function fixedFailures(log: Logger, alert: Alert): ActivityInterceptorsFa
           if (error instanceof CancelledFailure || error instanceof CompleteAsyncError) throw error;
           if (failureType(error) === 'incarnation-differs') {
             alert('incarnation-differs', { activity: context.info.activityType });
+          }
+          const own = failureType(error) ?? failureType(databaseFailure(error));
+          if (own === 'database-refuses-writes' && performance.now() >= quietUntil) {
+            quietUntil = performance.now() + ALERT_AGAIN_MS;
+            alert(own, { activity: context.info.activityType });
           }
           if (failureType(error) !== undefined) throw error;
           const translated = databaseFailure(error);

@@ -28,7 +28,7 @@ export const faultSchema = z.discriminatedUnion('fault', [
   z.strictObject({ fault: z.literal('s-value'), s: z.enum(['high', 'low']), ...signOnly }),
   z.strictObject({
     fault: z.literal('malformed-signature'),
-    form: z.enum(['truncated', 'trailing', 'negative-r', 'padded-r']),
+    form: z.enum(['truncated', 'trailing', 'negative-r', 'padded-r', 'zero-r', 'zero-s']),
     ...signOnly,
   }),
 ]);

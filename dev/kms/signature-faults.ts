@@ -1,12 +1,12 @@
 /**
  * What to do to a signature before it is answered. `malformed`: `truncated` loses its last byte, `trailing` gains one, `negative-r` lacks
- * the zero byte that keeps r positive, `padded-r` has a zero byte too many (the last two are ECDSA only: both are forbidden by DER, and
- * lenient parsers take them).
+ * the zero byte that keeps r positive, `padded-r` has a zero byte too many (both are forbidden by DER, and lenient parsers take them),
+ * `zero-r` and `zero-s` have a number that no signature has (these four are ECDSA only).
  */
 export interface SignatureFaults {
   readonly otherKey: boolean;
   readonly s: 'high' | 'low' | null;
-  readonly malformed: 'truncated' | 'trailing' | 'negative-r' | 'padded-r' | null;
+  readonly malformed: 'truncated' | 'trailing' | 'negative-r' | 'padded-r' | 'zero-r' | 'zero-s' | null;
 }
 
 function unsigned(value: bigint): Buffer {
@@ -41,6 +41,8 @@ export function encodeEcdsa(
   while (faults.malformed === 'negative-r' && (unsigned(r)[0] ?? 0) < 0x80) ({ r, s } = sign());
   const isHigh = s > order / 2n;
   if ((faults.s === 'high' && !isHigh) || (faults.s === 'low' && isHigh)) s = order - s;
+  if (faults.malformed === 'zero-r') r = 0n;
+  if (faults.malformed === 'zero-s') s = 0n;
   let rBytes = derInteger(r);
   if (faults.malformed === 'negative-r') rBytes = unsigned(r);
   if (faults.malformed === 'padded-r') rBytes = Buffer.concat([Buffer.of(0), rBytes]);

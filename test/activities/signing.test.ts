@@ -11,6 +11,9 @@ import { recoverSigner } from '../../protocol/signature.ts';
 import { createProductDatabase, type TestTenant } from '../product-database.ts';
 import { createPlane, failsAs, type Plane } from './plane.ts';
 
+/** Half of the order of secp256k1: no s above it is canonical. */
+const HALF_N = 0x7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0n;
+
 const schema = (tenant: TestTenant): string => `kiff_t_${tenant.id}`;
 
 describe('the signer', function () {
@@ -227,9 +230,14 @@ describe('the signer', function () {
     await sign(tenant, 1);
   });
 
-  it('throws away a malformed signature and one by another key', async () => {
+  it('throws every malformed signature away, and one by another key; told once, and signed once KMS answers well', async () => {
     const tenant = await hashed(1);
-    for (const fault of [{ fault: 'malformed-signature', form: 'trailing' }, { fault: 'other-key' }] as const) {
+    const forms = ['truncated', 'trailing', 'negative-r', 'padded-r', 'zero-r', 'zero-s'] as const;
+    const faults = [
+      ...forms.map((form) => ({ fault: 'malformed-signature', form }) as const),
+      { fault: 'other-key' } as const,
+    ];
+    for (const fault of faults) {
       await plane.kms.inject({ ...fault, times: 1 });
       await assert.rejects(sign(tenant, 1), failsAs('foreign-signature'));
       assert.equal((await stored(tenant, 1)).signature, null);
@@ -237,9 +245,10 @@ describe('the signer', function () {
     assert.deepEqual(
       plane.alerts().map((alert) => alert.name),
       ['foreign-signature'],
-      'told once',
     );
+    await plane.kms.inject({ fault: 's-value', s: 'high', times: 1 });
     await sign(tenant, 1);
+    assert.ok(BigInt(toHex((await stored(tenant, 1)).signature!.subarray(32, 64))) <= HALF_N, 'high s is stored low');
   });
 
   it('its journal takes no gap and no rewrite, even from the signer’s own login', async () => {

@@ -1,9 +1,12 @@
 /** The database goes away under the API: crashes during ingest (row F6 of the fault table), and turns read-only (F8). */
 import assert from 'node:assert/strict';
+import { renameSync, symlinkSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { databaseFailure } from '../../activities/database.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
 import { durableCluster, type TestCluster } from '../durable-cluster.ts';
+import { databaseTime } from '../sql/batch.ts';
 import { logFaults } from '../sql/log-faults.ts';
 import { assertProblem, recordText, startIngestApi, type Answer, type IngestApi } from './ingest-api.ts';
 
@@ -59,6 +62,9 @@ describe('ingest while the database is away', function () {
       for (let crash = 0; crash < 3; crash++) {
         await untilAnswered(100);
         await cluster.restart({ mode: 'immediate' });
+        const back = performance.now();
+        await untilAnswered(1);
+        assert.ok(performance.now() - back < 10_000, 'it recovers within 10 s');
       }
       await untilAnswered(100);
     } finally {
@@ -117,7 +123,7 @@ describe('ingest while the database is away', function () {
       const batch = await api.postLines(tenant.apiKey, [recordText('refused-a'), recordText('refused-b')].join('\n'));
       assertAway(batch);
       assert.match(api.logged(), new RegExp(`"level":50.*"requestId":"${batch.json.requestId}".*"code":"25006"`));
-      await assert.rejects(cut(), (error) => databaseFailure(error)?.type === 'database-unavailable');
+      await assert.rejects(cut(), (error) => databaseFailure(error)?.type === 'database-refuses-writes');
       assert.deepEqual(await state(), before);
       assert.equal((await api.get('/v1/records/before', tenant.apiKey)).status, 200);
     } finally {
@@ -129,6 +135,47 @@ describe('ingest while the database is away', function () {
     assert.equal(again.status, 201, 'it was not stored before');
     assert.equal((await cut()).rows.length, 1);
     assert.deepEqual(await logFaults(owner, tenant, 1), []);
+  });
+
+  it('a full disk: 503, no acknowledgement, no cut, an error in the log; reads go on, and all is taken once there is room (F8)', async () => {
+    const full = await db.createTenant();
+    const superuser = await db.connect(db.superuserUrl);
+    const { rows } = await superuser.query<{ folder: string; table: string; path: string }>(
+      `SELECT current_setting('data_directory') AS folder, t.name AS table, pg_relation_filepath($1 || '.' || t.name) AS path
+         FROM unnest(ARRAY['bodies', 'seals']) AS t (name)`,
+      [full.role],
+    );
+    // These tables are empty, and every byte that is written to them meets a device that is full.
+    await superuser.query('CHECKPOINT');
+    const files = rows.map(({ folder, path }) => join(folder, path));
+    for (const file of files) {
+      renameSync(file, `${file}.kept`);
+      symlinkSync('/dev/full', file);
+    }
+    const sealing = await db.connect(db.urls.kiff_sealing);
+    const cut = () => sealing.query(`SELECT * FROM ${full.role}.collect($1)`, [full.firstPeriod]);
+    try {
+      const answer = await api.post(full.apiKey, recordText('full'));
+      assertAway(answer);
+      assert.match(api.logged(), new RegExp(`"level":50.*"requestId":"${answer.json.requestId}".*"code":"53100"`));
+      while ((await databaseTime(superuser)) < full.firstPeriod + 1) await delay(10);
+      await assert.rejects(cut(), (error) => databaseFailure(error)?.type === 'database-refuses-writes');
+      assert.equal((await api.get('/v1/records/full', full.apiKey)).status, 404);
+      assert.equal((await api.post(tenant.apiKey, recordText('a-neighbour-with-room'))).status, 201, 'control');
+    } finally {
+      for (const file of files) {
+        unlinkSync(file);
+        renameSync(`${file}.kept`, file);
+      }
+      await cluster.restart({ mode: 'fast' }); // every server process lets go of the device
+    }
+    let again: Answer;
+    do again = await api.post(full.apiKey, recordText('full'));
+    while (again.status === 503);
+    assert.deepEqual([again.status, again.json.leafIndex], [201, 0], 'nothing of it was stored before');
+    const after = await db.connect(db.urls.kiff_sealing);
+    await after.query(`SELECT * FROM ${full.role}.collect($1)`, [full.firstPeriod]);
+    assert.deepEqual(await logFaults(await db.connect(db.superuserUrl), full, 1), []);
   });
 });
 

@@ -66,6 +66,23 @@ describe('failures on their way into a history', () => {
     assert.deepEqual(alerts, ['root-conflict']);
   });
 
+  it('alert once while the database takes no writes, whoever finds out (F8)', async () => {
+    const told: string[] = [];
+    const interceptors = [fixedFailures(pino({ level: 'silent' }), (name) => told.push(name))];
+    for (const code of ['25006', '53100', '53100']) {
+      const error = new pg.DatabaseError('no', 10, 'error');
+      error.code = code;
+      const environment = new MockActivityEnvironment({}, { logger, interceptors });
+      await assert.rejects(
+        environment.run(async () => {
+          throw error;
+        }),
+        { type: 'database-refuses-writes', nonRetryable: false },
+      );
+    }
+    assert.deepEqual(told, ['database-refuses-writes']);
+  });
+
   it('keep our own kind, text and details', async () => {
     const caught = await thrown(failure('record-altered', { index: 7 }));
     assert.equal(caught.type, 'record-altered');

@@ -152,6 +152,14 @@ describe('dev/kms faults', () => {
         assert.equal(await valid(await sign()), true);
       });
     }
+
+    for (const form of ['zero-r', 'zero-s'] as const) {
+      it(`well-formed DER of no signature: ${form}`, async () => {
+        await inject({ fault: 'malformed-signature', form, times: 1 });
+        assert.equal(await valid(await sign()), false);
+        assert.equal(await valid(await sign()), true);
+      });
+    }
   });
 
   describe('control paths', () => {
