@@ -12,6 +12,13 @@ const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Comma
   ['verify', { summary: 'verify a receipt or a promise', load: async () => verifyCommand }],
   ['dev-token', { summary: 'sign in at a local stack', load: async () => devTokenCommand }],
   [
+    'anchor',
+    {
+      summary: 'send a signed seal to the contract, with any funded key',
+      load: async () => (await import('./anchor.ts')).anchorCommand,
+    },
+  ],
+  [
     'tenant',
     {
       summary: 'list, create, pause and resume tenants (operators)',

@@ -1,5 +1,6 @@
 /** JSON-RPC over HTTP for the verifier: one call a request, nothing retried, every answer bounded in time and size. */
 import { RpcRefused, RpcUnreachable, type Rpc } from '../protocol/index.ts';
+import { UsageError } from './command.ts';
 
 /** How long one call may take, and how large its answer may be. A receipt of a batch of 100 seals has about 200 kB. */
 export interface RpcLimits {
@@ -84,4 +85,19 @@ export function createHttpRpc(url: URL, limits: RpcLimits = DEFAULT_LIMITS): Rpc
       throw new RpcUnreachable(causeOf(error), { cause: error });
     }
   };
+}
+
+/**
+ * What follows `--rpc`.
+ * @throws UsageError when it is no URL that fetch takes
+ */
+export function rpcUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
+    throw new UsageError('--rpc takes an http or https URL');
+  }
+  // fetch refuses URLs with credentials; say so before it looks like a dead node.
+  if (url.username !== '' || url.password !== '')
+    throw new UsageError('--rpc takes no user name or password in the URL');
+  return url;
 }

@@ -1,6 +1,7 @@
 /** What `kiff verify` may be told, and which of it goes together. */
 import { parseArgs } from 'node:util';
 import { UsageError } from './command.ts';
+import { rpcUrl } from './rpc.ts';
 
 export const USAGE = `Usage: kiff verify RECEIPT.json [--policy FILE | --trust-receipt] (--rpc URL | --offline) [--json]
        kiff verify --promise PROMISE.json --policy FILE [--receipt RECEIPT.json (--rpc URL | --offline)] [--json]
@@ -32,17 +33,6 @@ export type Arguments = Chain &
     | { readonly kind: 'promise'; readonly promise: string; readonly policy: string; readonly receipt?: string }
     | { readonly kind: 'end'; readonly end: string; readonly policy: string; readonly receipts: readonly string[] }
   );
-
-function rpcUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined;
-  if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new UsageError('--rpc takes an http or https URL');
-  }
-  // fetch refuses URLs with credentials; say so before it looks like a dead node.
-  if (url.username !== '' || url.password !== '')
-    throw new UsageError('--rpc takes no user name or password in the URL');
-  return url;
-}
 
 function parse(args: readonly string[]) {
   try {

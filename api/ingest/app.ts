@@ -100,7 +100,7 @@ export function createApp(dependencies: AppDependencies): Express {
         registry,
         now,
       }),
-      ...sealsOperations({ pools, logIdentity }),
+      ...sealsOperations({ pools, logIdentity, registry }),
       ...keysOperations({ pools, refusals, now }),
       ...walletsOperations({ pools, logIdentity, refusals, chainId: registry.chainId, now }),
       ...auditOperations({ pools }),

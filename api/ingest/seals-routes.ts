@@ -1,11 +1,13 @@
 /** /v1/seals: the log's seals in order, and one of them. */
 import { z } from 'zod';
+import type { Registry } from '../../protocol/eip712.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
 import { nextPage, pageLimit } from '../http/pages.ts';
 import { Problem } from '../http/problems.ts';
 import { count, wholeNumber } from '../http/shapes.ts';
 import type { LogIdentities } from './log-identity.ts';
 import { ofLog } from './logs-routes.ts';
+import { relayable, relayableSealShape } from './relay.ts';
 import { findSeal, listSeals, sealShape, sealView, signingBlocked, signingShape } from './seals.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 
@@ -13,11 +15,12 @@ import type { TenantPools } from '../http/tenant-pools.ts';
 const MAX_SEQ = 2 ** 24 - 1;
 
 interface SealsDependencies {
+  registry: Registry;
   pools: TenantPools;
   logIdentity: LogIdentities;
 }
 
-export function sealsOperations({ pools, logIdentity }: SealsDependencies): Operation[] {
+export function sealsOperations({ pools, logIdentity, registry }: SealsDependencies): Operation[] {
   return [
     operation({
       id: 'listSeals',
@@ -61,12 +64,12 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
       method: 'get',
       path: '/v1/seals/{seq}',
       tag: 'Seals',
-      summary: 'One seal.',
+      summary: 'One seal, ready to be relayed.',
       access: { right: 'read' },
       params: z.object({ seq: wholeNumber(1) }),
       query: ofLog,
       answers: {
-        200: { description: 'The seal.', schema: sealShape, headers: { ETag: 'Once the level is final.' } },
+        200: { description: 'The seal.', schema: relayableSealShape, headers: { ETag: 'Once the level is final.' } },
       },
       problems: ['not-found'],
       examples: { params: { seq: '1' } },
@@ -74,7 +77,7 @@ export function sealsOperations({ pools, logIdentity }: SealsDependencies): Oper
         const seal = await pools.use(caller, async (pool) => {
           const log = await logIdentity.one(pool, caller.tenant, query.log);
           const row = seq > MAX_SEQ ? undefined : await findSeal(pool, log.schema, seq);
-          return row && sealView(row, log);
+          return row && relayable(sealView(row, log), registry);
         });
         if (seal === undefined) throw new Problem('not-found', 'This log has no seal with that seq.');
         return reply(200, seal, { immutable: seal.level === 'final' });

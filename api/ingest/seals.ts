@@ -65,7 +65,7 @@ export const sealShape = z
       'What is not there yet is null: the root until hashed, the signature until sealed, the anchor until included.',
   });
 
-type SealView = z.infer<typeof sealShape>;
+export type SealView = z.infer<typeof sealShape>;
 
 /** What keeps a log's seals from being signed; a person on our side has to put it right. */
 export const signingShape = z

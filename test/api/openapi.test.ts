@@ -155,9 +155,21 @@ describe('the described API', () => {
     const conformance = createConformance(document);
     const seal = { status: 200, method: 'GET', path: '/v1/seals/1', contentType: 'application/json; charset=utf-8' };
     const none = Object.fromEntries(
-      ['root', 'prev', 'sealHash', 'signer', 'epoch', 'signature', 'checkpoint', 'anchor'].map((name) => [name, null]),
+      ['root', 'prev', 'sealHash', 'signer', 'epoch', 'signature', 'checkpoint', 'anchor', 'sealInput'].map((name) => [
+        name,
+        null,
+      ]),
     );
-    const good = { logId: `0x${'00'.repeat(32)}`, seq: 1, period: 0, treeSize: 0, level: 'collected', ...none };
+    const registry = { chainId: 1, contract: `0x${'00'.repeat(20)}` };
+    const good = {
+      logId: `0x${'00'.repeat(32)}`,
+      seq: 1,
+      period: 0,
+      treeSize: 0,
+      level: 'collected',
+      registry,
+      ...none,
+    };
     conformance.check({ ...seal, text: JSON.stringify(good) });
     for (const wrong of [
       { ...good, seq: '1' },

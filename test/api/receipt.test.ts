@@ -142,7 +142,10 @@ describe('receipts and seals', () => {
 
     const { json: receipt } = await receiptOf('exotic');
     const { json: seal } = await api.get(`/v1/seals/${receipt.seal.seq}`, tenant.apiKey);
-    const { level, sealHash, checkpoint, anchor, ...statement } = seal;
+    const { level, sealHash, checkpoint, anchor, registry, sealInput, ...statement } = seal;
+    assert.deepEqual(registry, receipt.registry);
+    const { logId, seq, period, treeSize, root, signature } = receipt.seal;
+    assert.deepEqual(sealInput, { logId, seq, period, treeSize, root, signature }, 'what the contract takes');
     assert.deepEqual(statement, receipt.seal);
     assert.deepEqual({ ...anchor, level }, receipt.anchor);
     assert.equal(checkpoint, receipt.checkpoint);
