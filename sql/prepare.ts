@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import type { LoginSecrets } from './login.ts';
-import { migrate, readMigrations } from './migrate.ts';
+import { migrate, MigrationError, readMigrations } from './migrate.ts';
 import { bootstrapCluster, JOURNAL_LOGINS, LOGINS, type Login } from './roles.ts';
 import { migrateTenant } from './tenant.ts';
 
@@ -70,7 +70,11 @@ export async function prepareDatabases(preparation: Preparation): Promise<Prepar
     await openNew(client, 'kiff', incarnation);
     const { rows } = await client.query<{ id: string }>('SELECT id FROM kiff.tenants ORDER BY id');
     await client.query('RESET ROLE');
-    for (const { id } of rows) await migrateTenant(client, id, loginSecrets);
+    await migrateTenants(
+      client,
+      rows.map(({ id }) => id),
+      loginSecrets,
+    );
     const logs = await client.query('SET ROLE kiff_owner').then(() => client.query('SELECT FROM kiff.logs LIMIT 1'));
     return { ran: journal.length + product.length, tenants: rows.length, isNew: logs.rowCount === 0 };
   });
@@ -81,6 +85,30 @@ export async function prepareDatabases(preparation: Preparation): Promise<Prepar
     if (prepared.isNew || known.rowCount !== 0) await openNew(client, 'journal', incarnation);
   });
   return prepared;
+}
+
+/**
+ * Tenant by tenant, each with a version of its own: whatever interrupts this, the next run goes on with those that lag, and
+ * only they are closed meanwhile. One that cannot be migrated holds up nobody.
+ * @throws MigrationError that names those that could not
+ */
+async function migrateTenants(client: pg.Client, tenantIds: readonly string[], secrets: LoginSecrets): Promise<void> {
+  const failures: { tenantId: string; error: MigrationError }[] = [];
+  for (const tenantId of tenantIds) {
+    try {
+      await migrateTenant(client, tenantId, secrets);
+    } catch (error) {
+      if (!(error instanceof MigrationError)) throw error;
+      failures.push({ tenantId, error });
+    }
+  }
+  const [first] = failures;
+  if (first === undefined) return;
+  const names = failures.map(({ tenantId }) => tenantId).join(', ');
+  throw new MigrationError(
+    `${failures.length} of ${tenantIds.length} tenants lag and stay closed: ${names}; the first: ${first.error.message}`,
+    { cause: first.error.cause },
+  );
 }
 
 /** A database that was never opened gets its first name; one that was keeps what it has, whatever is configured now. */

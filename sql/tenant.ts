@@ -9,7 +9,7 @@ import {
   type DatabaseLogin,
   type LoginSecrets,
 } from './login.ts';
-import { alone, migrate, readMigrations } from './migrate.ts';
+import { alone, migrate, readMigrations, type Migration } from './migrate.ts';
 import { RUNTIME_SETTINGS } from './roles.ts';
 
 const { escapeIdentifier, escapeLiteral } = pg;
@@ -17,14 +17,24 @@ const { escapeIdentifier, escapeLiteral } = pg;
 /**
  * Creates or completes a tenant's row, logins and schema; safe to repeat, and resumes where it was interrupted.
  * @param client connected to the product database as `kiff_migrate`
+ * @param migrations all of them unless an earlier version is wanted
  */
-export async function migrateTenant(client: Client, tenantId: string, secrets: LoginSecrets): Promise<void> {
+export async function migrateTenant(
+  client: Client,
+  tenantId: string,
+  secrets: LoginSecrets,
+  migrations = readMigrations('tenant'),
+): Promise<void> {
   // Two jobs at once would fail where both change one row of the catalogue; so they wait for each other.
-  await alone(client, () => makeTenant(client, tenantId, secrets));
+  await alone(client, () => makeTenant(client, tenantId, secrets, migrations));
 }
 
-async function makeTenant(client: Client, tenantId: string, secrets: LoginSecrets): Promise<void> {
-  const migrations = readMigrations('tenant');
+async function makeTenant(
+  client: Client,
+  tenantId: string,
+  secrets: LoginSecrets,
+  migrations: Migration[],
+): Promise<void> {
   const { rows } = await asOwner(client, async () => {
     await client.query('INSERT INTO kiff.tenants (id) VALUES ($1) ON CONFLICT (id) DO NOTHING', [tenantId]);
     return client.query<{ login_version: number }>('SELECT login_version FROM kiff.tenants WHERE id = $1', [tenantId]);
@@ -62,7 +72,7 @@ export async function beginTenant(client: Client, tenantId: string, secrets: Log
         [tenantId],
       ),
     );
-    await makeTenant(client, tenantId, secrets);
+    await makeTenant(client, tenantId, secrets, readMigrations('tenant'));
     const { rows } = await asOwner(client, () =>
       client.query<{ status: TenantStanding['status']; genesis_signer: Buffer | null; first_period: string | null }>(
         `SELECT t.status, l.genesis_signer, l.first_period

@@ -28,8 +28,14 @@ interface Line {
   receivedAt: string;
 }
 
+/** What it is told of its database. */
+export type ApiDatabase = Pick<ProductDatabase, 'incarnation' | 'chainId' | 'contract'> & {
+  urls: { kiff_api: string };
+  loginSecrets: { tenant: Buffer };
+};
+
 /** @param more variables besides those that it needs */
-export async function startApiProcess(db: ProductDatabase, more: Record<string, string> = {}): Promise<ApiProcess> {
+export async function startApiProcess(db: ApiDatabase, more: Record<string, string> = {}): Promise<ApiProcess> {
   const directory = mkdtempSync(join(tmpdir(), 'kiff-cloud-api-'));
   const logFile = join(directory, 'api.log');
   const running = await startProcess({
