@@ -56,12 +56,6 @@ describe('migrations over all tenants', function () {
     return { child, ended: once(child, 'close').then(([code]) => ({ code: code as number | null, said })) };
   }
 
-  async function connect(url: string): Promise<pg.Client> {
-    const client = new pg.Client({ connectionString: url });
-    await client.connect();
-    return client;
-  }
-
   const versions = async (): Promise<number[]> => {
     const { rows } = await superuser.query<{ schema_version: number }>(
       'SELECT schema_version FROM kiff.tenants ORDER BY id',
@@ -71,11 +65,7 @@ describe('migrations over all tenants', function () {
 
   /** What each tenant's key gets, past the few seconds for which the API remembers what it knew. */
   async function answers(): Promise<number[]> {
-    const ask = (id: string) =>
-      fetch(`${api.url}/v1/seals`, { headers: { authorization: `Bearer ${keys.get(id)}` } }).then(
-        ({ status }) => status,
-      );
-    return Promise.all(TENANTS.map(ask));
+    return Promise.all(TENANTS.map((id) => sealsOf(api, keys.get(id)!)));
   }
 
   async function untilAnswers(wanted: number[]): Promise<void> {
@@ -168,3 +158,15 @@ describe('migrations over all tenants', function () {
     assert.deepEqual((await versions()).slice(-2), [all.length, all.length]);
   });
 });
+
+async function connect(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  return client;
+}
+
+/** The status that a key gets for its tenant's seals. */
+async function sealsOf(api: ApiProcess, key: string): Promise<number> {
+  const { status } = await fetch(`${api.url}/v1/seals`, { headers: { authorization: `Bearer ${key}` } });
+  return status;
+}
