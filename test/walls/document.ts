@@ -24,6 +24,12 @@ export const WALLS: readonly Wall[] = [
     triedIn: [
       ['test/main-job/walls.test.ts', 'no two of them share a database login or an access key'],
       ['test/house/import-walls.test.ts', 'import walls'],
+      ['test/house/dependency-graph.test.ts', 'what the application plane is made of'],
+      [
+        'test/sql/commands.test.ts',
+        'C13: whoever has the ingest API’s credentials asks for nothing of custody; the custody API’s may',
+      ],
+      ['test/workers/inbox.test.ts', 'the inbox'],
     ],
     notStopped: [
       'An ingest API that is taken over can refuse or forget records before it has promised them, and read what its tenants’ keys may read. It holds the secret that every tenant’s record login is derived from.',
