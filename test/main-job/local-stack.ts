@@ -80,7 +80,17 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
   const tenants = async (wanted: number): Promise<LocalTenant[]> => {
     await superuser.query(`UPDATE kiff.tenants SET status = 'paused' WHERE status = 'active'`);
     const ids = Array.from({ length: wanted }, () => `t${Date.now().toString(36)}${(count++).toString(36)}`);
-    return Promise.all(ids.map((id) => createTenant(around, id)));
+    const made = await Promise.all(ids.map((id) => createTenant(around, id)));
+    // Tests post as fast as they can; what limits do is tested with the API alone.
+    await superuser.query(
+      `UPDATE kiff.tenants SET requests_per_second = NULL, records_per_second = NULL WHERE id = ANY ($1)`,
+      [ids],
+    );
+    await superuser.query(
+      `UPDATE kiff.api_keys SET requests_per_second = NULL, records_per_second = NULL WHERE tenant = ANY ($1)`,
+      [ids],
+    );
+    return made;
   };
 
   /** A running process that the stack no longer looks after. */

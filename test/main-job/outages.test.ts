@@ -58,14 +58,17 @@ describe('interrupted', function () {
     await until('a seal to be at KMS', async () => ((await local.kms.faults()).length === 0 ? true : undefined));
     await local.killTemporal();
 
-    const away = Date.now();
-    const sealedBefore = (await storedSeals(local, tenant)).length;
-    while (Date.now() < away + 3 * PERIOD_SECONDS * 1000) await moreOf(load, 10);
-    assert.equal(load.failed, 0, 'ingest did not notice');
-    assert.equal((await storedSeals(local, tenant)).length, sealedBefore, 'control: nothing was sealed meanwhile');
-
-    await local.reviveTemporal();
-    await load.stop();
+    let sealedBefore: number;
+    try {
+      const away = Date.now();
+      sealedBefore = (await storedSeals(local, tenant)).length;
+      while (Date.now() < away + 3 * PERIOD_SECONDS * 1000) await moreOf(load, 10);
+      assert.equal(load.failed, 0, 'ingest did not notice');
+      assert.equal((await storedSeals(local, tenant)).length, sealedBefore, 'control: nothing was sealed meanwhile');
+    } finally {
+      await local.reviveTemporal();
+      await load.stop();
+    }
     await untilLevel(local.stack.apiUrl, tenant, load.acknowledged.at(-1)!.id, 'final');
     await assertUnbroken(local, tenant);
     await assertKept(tenant, load);

@@ -25,6 +25,7 @@ import { startAnvil } from '../../dev/anvil.ts';
 import { untilFinal, verifyWithCli } from '../../dev/demo.ts';
 import { removePostgres, startPostgres } from '../../dev/postgres.ts';
 import { processBirth } from '../../dev/process-identity.ts';
+import { PROCESSES } from '../../dev/processes.ts';
 import { packageRoot } from '../../dev/root.ts';
 import { startTemporal } from '../../dev/temporal.ts';
 import { temporalBinary } from '../../dev/temporal-binary.ts';
@@ -198,12 +199,16 @@ describe('npm start', function () {
     const policy = () => (read('policy.json') as { logs: { genesisSigner: string }[] }).logs[0]!;
     const earlier = policy();
     const killed = start([]);
-    await until('all processes', async () => (ownPids(killed.output()).length === 5 ? true : undefined), 60_000);
+    await until(
+      'all processes',
+      async () => (ownPids(killed.output()).length === PROCESSES.length ? true : undefined),
+      60_000,
+    );
     process.kill(killed.pid, 'SIGKILL');
     await killed.ended;
     const pidFiles = readdirSync(state).filter((name) => name.endsWith('.pid') && name !== 'start.pid');
     const left = [postmaster(), ...pidFiles.map((name) => (read(name) as { pid: number }).pid)];
-    assert.equal(left.length, 1 + 3 + 5);
+    assert.equal(left.length, 1 + 3 + PROCESSES.length);
     const births = left.map((pid) => processBirth(pid));
     assert.ok(!births.includes(undefined), 'control: they outlive it');
 
