@@ -6,6 +6,7 @@ import type { Express, RequestHandler } from 'express';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { createApplication } from '../http/application.ts';
+import type { TrustProxy } from '../http/read-env.ts';
 import { ownOrigin } from './own-origin.ts';
 
 export interface AppDependencies {
@@ -14,6 +15,7 @@ export interface AppDependencies {
   /** Where this API is found, for example `https://custody.kiff.dev`. */
   origin: string;
   log: Logger;
+  trustProxy?: TrustProxy;
   /** True once no new work should come here: `/readyz` says so. */
   isDraining?: () => boolean;
 }
@@ -44,7 +46,13 @@ const neverStored: RequestHandler = (_request, response, next) => {
   next();
 };
 
-export function createApp({ directory, origin, log, isDraining = () => false }: AppDependencies): Express {
+export function createApp({
+  directory,
+  origin,
+  log,
+  trustProxy = false,
+  isDraining = () => false,
+}: AppDependencies): Express {
   const check = async (): Promise<void> => {
     const { rowCount } = await directory.query('SELECT FROM kiff.deployment');
     if (rowCount !== 1) throw new Error('the database has no deployment yet');
@@ -53,6 +61,7 @@ export function createApp({ directory, origin, log, isDraining = () => false }: 
     info: INFO,
     operations: [],
     log,
+    trustProxy,
     headers: HEADERS,
     guards: [neverStored, ownOrigin(origin)],
     isDraining,

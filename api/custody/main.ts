@@ -14,7 +14,8 @@ start(async () => {
     log,
     host: env.API_HOST,
     port: env.API_PORT,
-    app: (isDraining) => createApp({ directory, origin: env.CUSTODY_ORIGIN, log, isDraining }),
+    app: (isDraining) =>
+      createApp({ directory, origin: env.CUSTODY_ORIGIN, log, trustProxy: env.TRUST_PROXY, isDraining }),
     close: () => directory.end(),
   });
 });

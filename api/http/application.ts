@@ -5,6 +5,7 @@ import type { Logger } from 'pino';
 import { answerProblems, notFound } from './answer.ts';
 import { mountOperations, type Admit } from './mount.ts';
 import type { Operation } from './operation.ts';
+import type { TrustProxy } from './read-env.ts';
 import { logRequests, withRequestId } from './request-log.ts';
 import { withServiceOperations, type ServiceDependencies } from './service-operations.ts';
 
@@ -14,16 +15,19 @@ export interface ApplicationDependencies extends ServiceDependencies {
   admit?: Admit;
   log: Logger;
   headers?: HelmetOptions;
+  /** Nobody unless given (read-env.ts). */
+  trustProxy?: TrustProxy;
   /** Passed by every request before it reaches an operation. */
   guards?: readonly RequestHandler[];
 }
 
 /** Cross-origin requests are closed: no answer carries a CORS header, and a preflight is a method that is not allowed. */
 export function createApplication(dependencies: ApplicationDependencies): Express {
-  const { operations, admit, log, headers = {}, guards = [], ...service } = dependencies;
+  const { operations, admit, log, headers = {}, guards = [], trustProxy = false, ...service } = dependencies;
   const app = express();
   app.disable('x-powered-by');
-  // No `trust proxy`: nothing here decides by the client's address. Query strings are flat. ETags are for what is final.
+  app.set('trust proxy', trustProxy);
+  // Query strings are flat. ETags are for what is final.
   app.set('query parser', 'simple');
   app.disable('etag');
   app.use(helmet(headers), withRequestId, logRequests(log), ...guards);

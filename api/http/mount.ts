@@ -55,7 +55,7 @@ function handlerOf(operation: Operation, admit: Admit | undefined): RequestHandl
       exchange.body = read(body.schema, value, 'invalid-body');
       exchange.bodyText = text;
     }
-    send(await operation.handle(exchange), response);
+    send(await operation.handle(exchange), request, response);
   };
 }
 
@@ -76,7 +76,7 @@ function a(type: string): string {
   return `${/^[aeio]/.test(type) ? 'an' : 'a'} ${type}`;
 }
 
-function send(reply: Reply<Answers>, response: Response): void {
+function send(reply: Reply<Answers>, request: Request, response: Response): void {
   if (reply === 'sent') return;
   response.status(reply.status);
   if (reply.headers) response.set(reply.headers);
@@ -85,17 +85,30 @@ function send(reply: Reply<Answers>, response: Response): void {
     response.end();
     return;
   }
-  if (response.get('Content-Type') === undefined) response.type('application/json');
   if (reply.immutable) {
-    // Asked for again each time, since what was erased must not be shown from a cache; Express answers 304 if it is the same.
-    response.set('ETag', `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 27)}"`);
-    response.set('Cache-Control', 'private, no-cache');
+    // Asked for again each time, since what was erased must not be shown from a cache; but not sent again.
+    const etag = `"${createHash('sha256').update(bytes).digest('base64url').slice(0, 27)}"`;
+    response.set({ ETag: etag, 'Cache-Control': 'private, no-cache' });
+    if (matches(request.get('if-none-match'), etag)) {
+      response.status(304).end();
+      return;
+    }
   } else if (response.get('Cache-Control') === undefined) {
     response.set('Cache-Control', 'no-store');
   }
+  if (response.get('Content-Type') === undefined) response.type('application/json');
   response.send(bytes);
 }
 
 function bytesOf(reply: { body?: unknown; bytes?: Buffer }): Buffer | undefined {
   return reply.bytes ?? (reply.body === undefined ? undefined : Buffer.from(JSON.stringify(reply.body)));
+}
+
+/**
+ * RFC 9110 section 13.1.2. Express's own `fresh` sees no match where the request also says `Cache-Control: no-cache`, as fetch
+ * makes every conditional request say.
+ */
+function matches(condition: string | undefined, etag: string): boolean {
+  const given = condition?.split(',').map((one) => one.trim().replace(/^W\//, '')) ?? [];
+  return given.includes(etag) || given.includes('*');
 }

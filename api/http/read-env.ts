@@ -23,11 +23,26 @@ export const postgresUrl = z.string().regex(/^postgres(?:ql)?:\/\/\S+$/, 'must b
 /** The name under which the database was opened (docs/recovery.md). Whoever restores a backup gives another one. */
 export const incarnation = z.string().regex(/^[a-z0-9][a-z0-9-]{0,63}$/, 'must be up to 64 of a-z 0-9 -');
 
+/** What Express takes as `trust proxy`. */
+export type TrustProxy = false | number | string[];
+
 /** Where a process listens, and how much it says: the same for every API. */
 export const listening = {
   API_HOST: z.string().min(1).default('127.0.0.1'),
   /** 0: any free port. */
   API_PORT: integer(0, 65_535).default(8080),
+  /**
+   * Whose word on the client's address (X-Forwarded-For) is taken: nobody's unless said. A number of proxies in front, or
+   * their addresses and networks with commas between. Nothing is decided by it; it is logged where a credential is refused.
+   */
+  TRUST_PROXY: z
+    .string()
+    .regex(
+      /^(?:|[1-9]|[0-9a-fA-F:./]{2,50}(?:,[0-9a-fA-F:./]{2,50}){0,19})$/,
+      'must be a number of proxies, or addresses and networks with commas between',
+    )
+    .transform((text) => (text === '' ? false : /^\d$/.test(text) ? Number(text) : text.split(',')))
+    .default(false),
   LOG_LEVEL: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
 };
 

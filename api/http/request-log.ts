@@ -35,6 +35,8 @@ export function logRequests(log: Logger): RequestHandler {
           milliseconds: Math.round(performance.now() - start),
           tenant: caller?.tenant,
           key: caller?.keyId,
+          // Where attempts come from is for the operator to know; of everybody else it is nobody's business.
+          address: response.statusCode === 401 ? request.ip : undefined,
           user: caller?.userId,
         },
         'http.request',

@@ -7,6 +7,7 @@ import type { Hex } from '../../protocol/hex.ts';
 import { createRateLimits } from '../access/limits.ts';
 import type { VerifySession } from '../access/session-token.ts';
 import { createApplication } from '../http/application.ts';
+import type { TrustProxy } from '../http/read-env.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 import { acceptBatch } from './accept.ts';
 import { createAttributions } from './attributions.ts';
@@ -48,6 +49,7 @@ export interface AppDependencies {
   batchLimits?: BatchLimits;
   /** What appends a batch to a log; the database unless given. */
   accept?: AcceptCall;
+  trustProxy?: TrustProxy;
   /** True once no new work should come here: `/readyz` says so. */
   isDraining?: () => boolean;
 }
@@ -72,7 +74,7 @@ const INFO = {
 
 export function createApp(dependencies: AppDependencies): Express {
   const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
-  const { keyUses, refusals, usageCounts, isDraining = () => false } = dependencies;
+  const { keyUses, refusals, usageCounts, trustProxy = false, isDraining = () => false } = dependencies;
   const onKeyUsed = (keyId: string): void => keyUses.note(keyId);
   const authenticate = createAuthenticate({ directory, verifySession, onKeyUsed, now });
   const limits = createRateLimits(now);
@@ -121,6 +123,7 @@ export function createApp(dependencies: AppDependencies): Express {
       return caller;
     },
     log,
+    trustProxy,
     isDraining,
     check: () => checkDeployment(directory, registry),
   });

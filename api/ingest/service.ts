@@ -58,7 +58,7 @@ export async function serveIngest(accept?: AcceptCall): Promise<void> {
     log,
     host: env.API_HOST,
     port: env.API_PORT,
-    app: (isDraining) => createApp({ ...wiring, isDraining, ...(accept && { accept }) }),
+    app: (isDraining) => createApp({ ...wiring, trustProxy: env.TRUST_PROXY, isDraining, ...(accept && { accept }) }),
     async close() {
       clearInterval(reporting);
       await report(true);

@@ -3,6 +3,7 @@ import type { Express } from 'express';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { createApplication } from '../http/application.ts';
+import type { TrustProxy } from '../http/read-env.ts';
 import { clerkOperation } from './clerk.ts';
 
 export interface AppDependencies {
@@ -10,6 +11,7 @@ export interface AppDependencies {
   directory: Pick<Pool, 'query'>;
   signingSecret: string;
   log: Logger;
+  trustProxy?: TrustProxy;
   /** True once no new work should come here: `/readyz` says so. */
   isDraining?: () => boolean;
 }
@@ -21,11 +23,18 @@ const INFO = {
   tags: [{ name: 'Webhooks', description: 'Signed deliveries. Nobody else has anything to send here.' }],
 };
 
-export function createApp({ directory, signingSecret, log, isDraining = () => false }: AppDependencies): Express {
+export function createApp({
+  directory,
+  signingSecret,
+  log,
+  trustProxy = false,
+  isDraining = () => false,
+}: AppDependencies): Express {
   return createApplication({
     info: INFO,
     operations: [clerkOperation({ directory, signingSecret, log })],
     log,
+    trustProxy,
     isDraining,
     async check() {
       const { rowCount } = await directory.query('SELECT FROM kiff.deployment');

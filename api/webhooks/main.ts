@@ -14,7 +14,14 @@ start(async () => {
     log,
     host: env.API_HOST,
     port: env.API_PORT,
-    app: (isDraining) => createApp({ directory, signingSecret: env.CLERK_WEBHOOK_SIGNING_SECRET, log, isDraining }),
+    app: (isDraining) =>
+      createApp({
+        directory,
+        signingSecret: env.CLERK_WEBHOOK_SIGNING_SECRET,
+        log,
+        trustProxy: env.TRUST_PROXY,
+        isDraining,
+      }),
     close: () => directory.end(),
   });
 });
