@@ -48,13 +48,17 @@ const NO_LIMIT = 100_000_000;
 /** Of the logs here, in seconds. */
 export const PERIOD_SECONDS = 3600;
 
+/** Where their origins begin. */
+export const HOST = 'kiff.bench';
+
 const INT8 = 20;
 const numbers = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
     oid === INT8 ? Number : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 };
 
-export async function prepareGround(): Promise<Ground> {
+/** @param registry the contract that the deployment names; a made-up one unless given */
+export async function prepareGround(registry?: { chainId: number; contract: Hex }): Promise<Ground> {
   const progress = part('PostgreSQL');
   progress.start('starting');
   const directory = mkdtempSync(join(tmpdir(), 'kiff-cloud-bench-'));
@@ -70,11 +74,9 @@ export async function prepareGround(): Promise<Ground> {
   };
   try {
     const secrets = loadSecrets(join(directory, 'secrets.json'));
-    const chainId = 31_337;
-    const contract = toHex(randomBytes(20));
-    const host = 'kiff.bench';
+    const { chainId, contract } = registry ?? { chainId: 31_337, contract: toHex(randomBytes(20)) };
     await prepareLocalDatabases(server.superuserUrl, secrets, {
-      host,
+      host: HOST,
       chainId,
       contract,
       periodSeconds: PERIOD_SECONDS,
@@ -104,7 +106,7 @@ export async function prepareGround(): Promise<Ground> {
       async tenant(id, firstPeriod) {
         await withClient(url('kiff_migrate'), (client) => migrateTenant(client, id, loginSecrets(secrets)));
         const signer = randomBytes(20);
-        const origin = `${host}/t/${id}`;
+        const origin = `${HOST}/t/${id}`;
         const log = Buffer.from(logId(toHex(signer), origin).slice(2), 'hex');
         await withClient(url('kiff_sealing'), async (client) => {
           await client.query('SELECT kiff.open_log($1, $2, $3, $4)', [id, origin, signer, log]);

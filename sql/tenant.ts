@@ -142,11 +142,16 @@ async function asOwner<T>(client: Client, work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** One round trip and one commit: this is done for every tenant, by every run of the migration job. */
 async function ensureLogin(client: Client, { user, password }: DatabaseLogin, group: string): Promise<void> {
   const role = escapeIdentifier(user);
   const known = await client.query('SELECT FROM pg_catalog.pg_roles WHERE rolname = $1', [user]);
-  if (known.rowCount === 0) await client.query(`CREATE ROLE ${role} LOGIN NOINHERIT`);
-  await client.query(`ALTER ROLE ${role} PASSWORD ${escapeLiteral(password)}`);
-  for (const setting of RUNTIME_SETTINGS) await client.query(`ALTER ROLE ${role} ${setting}`);
-  await client.query(`GRANT ${group} TO ${role} WITH INHERIT TRUE, SET FALSE, ADMIN FALSE`);
+  const statements = [
+    ...(known.rowCount === 0 ? [`CREATE ROLE ${role} LOGIN NOINHERIT`] : []),
+    `ALTER ROLE ${role} PASSWORD ${escapeLiteral(password)}`,
+    ...RUNTIME_SETTINGS.map((setting) => `ALTER ROLE ${role} ${setting}`),
+    `GRANT ${group} TO ${role} WITH INHERIT TRUE, SET FALSE, ADMIN FALSE`,
+  ];
+  // Several statements in one query are one transaction.
+  await client.query(statements.join(';\n'));
 }

@@ -3,6 +3,7 @@
  * however often the inbox takes it; what it asks for runs under an id of its own, as the operator knows it.
  */
 import {
+  CancellationScope,
   executeChild,
   ParentClosePolicy,
   proxyActivities,
@@ -38,7 +39,8 @@ const { finishCommand } = proxyActivities<CommandActivities>({
 export async function command({ commandId, ask }: CommandInput): Promise<{ reason: string | null }> {
   setCurrentDetails(`Command **${commandId}**: ${ask.kind} of **${ask.tenantId}**.`);
   const reason = await outcome(ask);
-  await finishCommand({ commandId, reason });
+  // Also of one that was cancelled: whoever asked waits for an answer.
+  await CancellationScope.nonCancellable(() => finishCommand({ commandId, reason }));
   setCurrentDetails(
     `Command **${commandId}**: ${ask.kind} of **${ask.tenantId}** ${reason === null ? 'is done' : `failed: ${reason}`}.`,
   );

@@ -101,10 +101,12 @@ async function act(client: pg.Client, { action, id, waitSeconds, json }: Argumen
       return json ? lines(tenant) : details(tenant);
     }
     case 'create': {
+      const began = performance.now();
       const { tenant, apiKey } = await createTenant(client, id, waitSeconds * 1000);
+      const took = ((performance.now() - began) / 1000).toFixed(1);
       if (json) return lines({ ...tenant, apiKey });
       const key = apiKey ?? 'none was made: the tenant has one already, and its admins make the next';
-      return `${details(tenant)}  API key         ${key}\n${apiKey === null ? '' : '                  It is shown this once and kept nowhere.\n'}`;
+      return `${details(tenant)}  ready after     ${took} s\n  API key         ${key}\n${apiKey === null ? '' : '                  It is shown this once and kept nowhere.\n'}`;
     }
     case 'pause':
     case 'resume':
