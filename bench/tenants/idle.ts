@@ -1,13 +1,10 @@
 /** Many tenants on one API process: each comes once, and then they are idle. What each leaves behind is looked for. */
-import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
-import { createWriteStream } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
-import { LOCAL_PARTY, localJwtKey } from '../../dev/clerk.ts';
-import { packageRoot } from '../../dev/root.ts';
-import { INCARNATION, type Ground } from '../ground.ts';
+import { startApi } from '../api.ts';
+import type { Ground } from '../ground.ts';
 import type { OnboardedTenant } from './onboarding.ts';
 
 export interface IdleFigures {
@@ -28,60 +25,39 @@ const SIMULTANEOUS = 100;
 
 export async function measureIdle(ground: Ground, tenants: readonly OnboardedTenant[]): Promise<IdleFigures> {
   const database = await ground.connect(ground.url('superuser'));
-  const api = fork(join(packageRoot, 'dist/bench/tenants/measured-api.js'), {
-    env: {
-      DATABASE_URL: ground.url('kiff_api'),
-      KIFF_INCARNATION: INCARNATION,
-      TENANT_LOGIN_SECRET: ground.secrets.tenantLogin,
-      PROMISE_KEY: ground.secrets.promiseKey,
-      API_PORT: '0',
-      CHAIN_ID: String(ground.chainId),
-      CONTRACT: ground.contract,
-      CLERK_JWT_KEY: localJwtKey(ground.directory),
-      CLERK_AUTHORIZED_PARTIES: LOCAL_PARTY,
-      LOG_LEVEL: 'error',
-    },
-    silent: true,
-  });
-  api.stderr?.pipe(createWriteStream(join(ground.directory, 'api.log')));
+  const api = await startApi(ground, 'measured-api', 'bench/tenants/measured-api.js');
   try {
-    const url = await listening(api);
+    const url = `http://127.0.0.1:${api.port}`;
     const counts = { connections: 0, refused: 0 };
     const watching = watch(database, counts);
     await visit(url, Array.from({ length: ROUNDS }, () => tenants.slice(0, WARM)).flat(), counts);
     await untilIdle(database);
-    const before = await memoryOf(api);
+    const before = await memoryOf(ground, api.process.pid);
 
     const began = performance.now();
     await visit(url, tenants.slice(WARM), counts);
     const seconds = (performance.now() - began) / 1000;
     await untilIdle(database);
-    const after = await memoryOf(api);
+    const after = await memoryOf(ground, api.process.pid);
     await watching.stop();
 
     return { heldKiB: (after - before) / 1024 / (tenants.length - WARM), ...counts, seconds };
   } finally {
-    const exited = once(api, 'exit');
-    api.kill('SIGTERM');
-    await exited;
+    await api.process.stop();
   }
-}
-
-async function listening(api: ChildProcess): Promise<string> {
-  let said = '';
-  for await (const chunk of api.stdout ?? []) {
-    said += String(chunk);
-    const url = /listening on (http\S+)\n/.exec(said)?.[1];
-    if (url !== undefined) return url;
-  }
-  throw new Error('the API ended before it was ready');
 }
 
 /** Bytes. */
-async function memoryOf(api: ChildProcess): Promise<number> {
-  const answer = once(api, 'message') as Promise<[number]>;
-  api.send('memory');
-  return (await answer)[0];
+async function memoryOf(ground: Ground, pid: number): Promise<number> {
+  const said = (): string[] =>
+    readFileSync(join(ground.directory, 'measured-api.log'), 'utf8').match(/^held \d+$/gm) ?? [];
+  const before = said().length;
+  process.kill(pid, 'SIGUSR2');
+  for (;;) {
+    const answer = said()[before];
+    if (answer !== undefined) return Number(answer.slice('held '.length));
+    await delay(20);
+  }
 }
 
 /** Each of them posts a record and asks for its seals. One that is told to come again does. */

@@ -63,8 +63,6 @@ describe('the custody API', function () {
   });
 
   it('takes requests of pages from its own origin alone, not from the ingest API’s', async () => {
-    const from = async (origin: string): Promise<number> =>
-      (await fetch(`${url}/v1/custody`, { method: 'POST', headers: { origin } })).status;
     for (const origin of [
       'https://kiff.test',
       `${ORIGIN}:444`,
@@ -72,9 +70,9 @@ describe('the custody API', function () {
       'null',
       `${ORIGIN}.evil.test`,
     ]) {
-      assert.equal(await from(origin), 403, origin);
+      assert.equal(await statusFrom(url, origin), 403, origin);
     }
-    assert.equal(await from(ORIGIN), 404, 'control: there is nothing there yet, and it was let through');
+    assert.equal(await statusFrom(url, ORIGIN), 404, 'control: there is nothing there yet, and it was let through');
   });
 
   it('names every variable that is missing or wrong, and no value', () => {
@@ -86,3 +84,8 @@ describe('the custody API', function () {
     );
   });
 });
+
+/** What a page of an origin gets. */
+async function statusFrom(url: string, origin: string): Promise<number> {
+  return (await fetch(`${url}/v1/custody`, { method: 'POST', headers: { origin } })).status;
+}
