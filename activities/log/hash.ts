@@ -24,7 +24,7 @@ interface SealRow {
   root: Buffer | null;
 }
 
-interface CollectedRow extends SealRow {
+interface CutRow extends SealRow {
   /** Unix seconds: where the period ends. */
   period_end: number;
 }
@@ -43,19 +43,19 @@ export async function hashCollectedSeals(
   heartbeat: (treeSize: number) => void,
 ): Promise<number> {
   const schema = tenantSchema(tenantId);
-  const { rows: open } = await pool.query<CollectedRow>(
+  const { rows: open } = await pool.query<CutRow>(
     `SELECT s.seq, s.tree_size, s.root, s.period + d.period_seconds AS period_end
        FROM ${schema}.seals s, kiff.deployment d WHERE s.level = 'collected' AND s.seq <= $1 ORDER BY s.seq`,
     [throughSeq],
   );
   const first = open[0];
   if (first === undefined) return 0;
-  await requireCuts(pool, schema, open);
-
-  const { rows: before } = await pool.query<SealRow>(
-    `SELECT seq, tree_size, root FROM ${schema}.seals WHERE seq = $1`,
+  const { rows: before } = await pool.query<CutRow>(
+    `SELECT s.seq, s.tree_size, s.root, s.period + d.period_seconds AS period_end
+       FROM ${schema}.seals s, kiff.deployment d WHERE s.seq = $1`,
     [first.seq - 1],
   );
+  await requireCuts(pool, schema, [...before, ...open]);
   const tree = await resume(pool, tenantId, before[0], first);
 
   // While a page is hashed, the next one is read, and the tiles of the one before it are written. They are written in order, so
@@ -118,9 +118,11 @@ function* hashesOf(packed: Uint8Array): Generator<Uint8Array> {
 
 /**
  * Each cut stands where the entries' own times say: the last leaf before it is of the period or earlier, the next one is
- * not. A leaf that is not there is `readLeaves`' to find.
+ * not; and none lies beyond the head. A leaf that is not there is for `readLeafHashes` to find.
  */
-async function requireCuts(pool: Pool, schema: string, seals: readonly CollectedRow[]): Promise<void> {
+async function requireCuts(pool: Pool, schema: string, seals: readonly CutRow[]): Promise<void> {
+  const { rows: heads } = await pool.query<{ size: number }>(`SELECT size FROM ${schema}.log_head`);
+  const size = heads[0]?.size ?? 0;
   const { rows } = await pool.query<{ leaf_index: number; entry: Buffer }>(
     `SELECT leaf_index, entry FROM ${schema}.records WHERE leaf_index = ANY ($1::bigint[])`,
     [[...new Set(seals.flatMap(({ tree_size }) => [tree_size - 1, tree_size]))]],
@@ -129,7 +131,8 @@ async function requireCuts(pool: Pool, schema: string, seals: readonly Collected
   for (const { seq, tree_size, period_end } of seals) {
     const before = received.get(tree_size - 1) ?? -Infinity;
     const next = received.get(tree_size) ?? Infinity;
-    if (before >= period_end * 1000 || next < period_end * 1000) throw failure('seal-altered', { seq });
+    if (tree_size > size || before >= period_end * 1000 || next < period_end * 1000)
+      throw failure('seal-altered', { seq });
   }
 }
 

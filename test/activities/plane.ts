@@ -41,6 +41,8 @@ export interface Plane {
   relayer: Hex;
   chain: PublicClient;
   kms: KmsControl;
+  /** Hears alerts, for what a test makes itself. */
+  alert: Alert;
   /** What was alerted since the last look. */
   alerts(): { name: string; fields: Readonly<Record<string, string | number>> }[];
   /** What the anchoring activities told since the last look: names of events, in order. */
@@ -248,6 +250,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
       events = [];
       return seen;
     },
+    alert,
     kmsAs,
     kmsUrl: kms.url,
     log,

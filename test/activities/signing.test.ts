@@ -8,6 +8,9 @@ import { verifyCheckpoint, parseCheckpoint } from '../../protocol/note.ts';
 import { sealDigest } from '../../protocol/seal.ts';
 import { rootFromTiles, TileSet } from '../../protocol/tile.ts';
 import { recoverSigner } from '../../protocol/signature.ts';
+import { connectAgreedChain } from '../../workers/chain.ts';
+import { anvil } from '../parts.ts';
+import { startWeather } from '../weather/proxy.ts';
 import { createProductDatabase, type TestTenant } from '../product-database.ts';
 import { createPlane, failsAs, type Plane } from './plane.ts';
 
@@ -205,6 +208,29 @@ describe('the signer', function () {
     assert.equal(rows.length, 0);
     await plane.anchorAll();
     await sign(tenant, 1);
+  });
+
+  it('signs nothing while one of its RPC endpoints contradicts the others, and goes on when they agree', async () => {
+    const tenant = await hashed(1);
+    const { rpcUrl, chainId } = await anvil();
+    const liar = await startWeather({ upstream: rpcUrl, seed: 1 });
+    try {
+      const chain = await connectAgreedChain([rpcUrl, `${rpcUrl}/`, liar.url], chainId, plane.alert);
+      const signer = plane.newSigner(undefined, { chain });
+      liar.set({ fault: { do: 'contradict', about: 'state' } });
+      await plane.kms.resetCalls();
+      const signing = () => signer.signSeals({ tenantId: tenant.id, seqs: [1] });
+      await assert.rejects(signing(), failsAs('chain-disagrees'));
+      assert.equal(await plane.kms.count({ action: 'Sign' }), 0);
+      assert.deepEqual(
+        plane.alerts().map(({ name, fields }) => [name, fields]),
+        [['chain-disagrees', { endpoints: '1+2 against 3' }]],
+      );
+      liar.set();
+      await signing();
+    } finally {
+      await liar.stop();
+    }
   });
 
   it('does not use a key whose policy drifted', async () => {

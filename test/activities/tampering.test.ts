@@ -113,6 +113,11 @@ const ALTERATIONS: Record<string, Alteration> = {
     (seq, { pick }) =>
       `UPDATE seals SET checkpoint = overlay(checkpoint PLACING '~' FROM 1 + ${pick(100)} FOR 1) WHERE seq = ${seq}`,
   ),
+  'a sealed size': signedSeal((seq, { mask }) => `UPDATE seals SET tree_size = tree_size + ${mask} WHERE seq = ${seq}`),
+  'a sealed period': signedSeal(
+    (seq, { mask }) => `UPDATE seals SET period = period + 1000 + ${mask} WHERE seq = ${seq}`,
+  ),
+  'the size of the next seal, up': nextSeal(({ mask }) => `tree_size = tree_size + ${mask}`),
   'a sealed epoch': signedSeal((seq) => `UPDATE seals SET epoch = epoch + 1 WHERE seq = ${seq}`),
   'a sealed seal that is deleted': signedSeal((seq) => `DELETE FROM seals WHERE seq = ${seq}`),
   'the size of the next seal, down': nextSeal(({ pick }) => `tree_size = tree_size - 1 - ${pick(100)}`),
@@ -120,11 +125,6 @@ const ALTERATIONS: Record<string, Alteration> = {
 };
 /** Only there once it is hashed. */
 const OF_A_HASHED_SEAL: Record<string, Alteration> = {
-  'a sealed size': signedSeal((seq, { mask }) => `UPDATE seals SET tree_size = tree_size + ${mask} WHERE seq = ${seq}`),
-  'a sealed period': signedSeal(
-    (seq, { mask }) => `UPDATE seals SET period = period + 1000 + ${mask} WHERE seq = ${seq}`,
-  ),
-  'the size of the next seal, up': nextSeal(({ mask }) => `tree_size = tree_size + ${mask}`),
   'a byte of the next seal’s root': nextSeal(({ pick, mask }) => flip('root', String(pick(32)), mask)),
 };
 
@@ -236,6 +236,30 @@ describe('what a superuser tampers with', function () {
       await attempt(log.tenant, log.next.seq);
       const level = await plane.level(log.tenant, log.next.seq);
       assert.equal(level, 'sealed');
+    }
+  });
+
+  it('in a log too large to be read whole, an old leaf is read again when its part has its turn', async () => {
+    const tenant = await plane.tenant();
+    const schema = `kiff_t_${tenant.id}`;
+    await plane.post(tenant, 2 * 16_384 + 1);
+    const seq = await plane.collect(tenant);
+    await attempt(tenant, seq);
+    // Three parts, and the newest seq says which one is next: this leaf is in the last.
+    const index = ((seq + 2) % 3) * 16_384;
+    await superuser.query(`ALTER TABLE ${schema}.records DROP CONSTRAINT leaf_hash_of_entry`);
+    await superuser.query(`UPDATE ${schema}.records SET ${flip('entry', '60', 1)} WHERE leaf_index = ${index}`);
+    for (const next of [seq + 1, seq + 2, seq + 3]) {
+      while ((await plane.collect(tenant)) < next);
+      await plane.log.hashSeals({ tenantId: tenant.id, throughSeq: next });
+      const signing = plane.signing.signSeals({ tenantId: tenant.id, seqs: [next] });
+      if (next < seq + 3) await signing;
+      else {
+        await assert.rejects(signing, (error: { type?: string; details?: unknown[] }) => {
+          assert.deepEqual([error.type, error.details], ['record-altered', [{ index }]]);
+          return true;
+        });
+      }
     }
   });
 

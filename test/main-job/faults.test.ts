@@ -8,7 +8,8 @@ import { recoverSigner } from '../../protocol/signature.ts';
 import { sealDigest } from '../../protocol/seal.ts';
 import { toHex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
-import { SCHEDULE_ID } from '../../workflows/ids.ts';
+import { SCHEDULE_ID, SEALING_QUEUE } from '../../workflows/ids.ts';
+import type { seal } from '../../workflows/seal.ts';
 import { auditRecord, post, until, untilLevel } from './client.ts';
 import { localStack, PERIOD_SECONDS, type LocalStack } from './local-stack.ts';
 import { assertUnbroken, storedSeals } from './unbroken.ts';
@@ -133,6 +134,31 @@ describe('a seal under faults', function () {
         tenants.map((tenant, index) => untilLevel(local.stack.apiUrl, tenant, records[index]!.id, 'final')),
       );
       for (const tenant of tenants) await assertUnbroken(local, tenant);
+
+      // The same seal by three workflows at once, as after a reset or from a second cluster: no id keeps them apart.
+      const [tenant] = tenants as [LocalTenant];
+      const { length } = await local.sealedEvents(tenant);
+      const record = await post(local.stack.apiUrl, tenant, auditRecord());
+      const period = Math.floor(Date.parse(record.receivedAt) / 1000 / PERIOD_SECONDS) * PERIOD_SECONDS;
+      const args: Parameters<typeof seal> = [
+        { tenantId: tenant.id, period, periodSeconds: PERIOD_SECONDS, delaySeconds: 0 },
+      ];
+      const rivals = await Promise.all(
+        ['one', 'two'].map((rival) =>
+          local.temporal.workflow.start<typeof seal>('seal', {
+            workflowId: `${rival}/${tenant.id}`,
+            taskQueue: SEALING_QUEUE,
+            args,
+          }),
+        ),
+      );
+      await untilLevel(local.stack.apiUrl, tenant, record.id, 'final');
+      // The anchoring worker tells the workflow of the seal's own id; these would look again after minutes.
+      await Promise.all(rivals.map((rival) => rival.signal('levelChanged')));
+      const [one, two] = await Promise.all(rivals.map((rival) => rival.result()));
+      assert.deepEqual([one?.level, one?.seq], ['final', two?.seq], 'both followed the one seal');
+      assert.ok((await local.sealedEvents(tenant)).length > length);
+      await assertUnbroken(local, tenant);
     } finally {
       await Promise.all(others.map((other) => other.stop()));
     }
