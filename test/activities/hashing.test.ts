@@ -89,4 +89,37 @@ describe('hashing a period', function () {
     await plane.post(tenant, 1);
     await assert.rejects(hash(tenant, await plane.collect(tenant)), failsAs('tile-altered'));
   });
+
+  it('goes on where an earlier attempt stopped, and the signer finds what was altered behind it', async () => {
+    const tenant = await plane.tenant();
+    for (let posted = 0; posted < 9_000; posted += 1_000) await plane.post(tenant, 1_000);
+    const seq = await plane.collect(tenant);
+    const records = `kiff_t_${tenant.id}.records`;
+    await damage(
+      tenant,
+      `CREATE TABLE public.kept AS SELECT * FROM ${records} WHERE leaf_index = 8500;
+       DELETE FROM ${records} WHERE leaf_index = 8500`,
+    );
+    await assert.rejects(hash(tenant, seq), failsAs('record-missing'));
+    await plane.database.sql(`INSERT INTO ${records} SELECT * FROM public.kept; DROP TABLE public.kept`);
+    await plane.unfreeze(tenant);
+
+    const [altered] = await plane.database.sql<{ entry: Buffer }>(
+      `UPDATE ${records} r SET entry = o.entry, leaf_hash = sha256('\\x00'::bytea || o.entry)
+         FROM (SELECT convert_to(replace(convert_from(entry, 'UTF8'), '"key":"k', '"key":"x'), 'UTF8') AS entry
+                 FROM ${records} WHERE leaf_index = 5) o
+        WHERE leaf_index = 5 RETURNING r.entry`,
+    );
+    assert.match(altered!.entry.toString(), /"key":"x/, 'control: it is another entry, with its own hash');
+    await hash(tenant, seq);
+    const seqs = Array.from({ length: seq }, (_, index) => index + 1);
+    await assert.rejects(plane.signing.signSeals({ tenantId: tenant.id, seqs }), (error: { details?: unknown[] }) => {
+      assert.deepEqual(error.details, [{ level: 0, index: 0 }]);
+      return failsAs('tile-altered')(error);
+    });
+    const signed = await plane.database.sql(
+      `SELECT FROM kiff_t_${tenant.id}.seals WHERE signature IS NOT NULL AND tree_size > 5`,
+    );
+    assert.equal(signed.length, 0);
+  });
 });
