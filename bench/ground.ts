@@ -66,6 +66,19 @@ export async function prepareGround(registry?: { chainId: number; contract: Hex 
   const dataDir = join(directory, 'postgres');
   const server = await startPostgres({ dataDir });
   const connections: pg.Client[] = [];
+  // A bench that is ended leaves nothing behind: at exit the server is stopped (dev/process.ts), and then its files go.
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+    ['SIGHUP', 129],
+  ] as const) {
+    process.once(signal, () => {
+      void removePostgres(dataDir).finally(() => {
+        rmSync(directory, { recursive: true, force: true });
+        process.exit(code);
+      });
+    });
+  }
   const stop = async (): Promise<void> => {
     await Promise.all(connections.map((client) => client.end()));
     await server.stop();

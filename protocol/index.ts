@@ -91,7 +91,8 @@ export {
 export { parsePolicy, parsePolicyText, type Policy, type PolicyLog, type SuccessionEntry } from './policy.ts';
 export { CHECK_NAMES, type Check, type CheckName, type CheckStatus } from './checks.ts';
 export { RpcRefused, RpcUnreachable, type Rpc } from './rpc.ts';
-export { verifyReceipt, verifyReceiptText, type Report, type Verification, type VerifyOptions } from './verify.ts';
+export type { Report } from './report.ts';
+export { verifyReceipt, verifyReceiptText, type Verification, type VerifyOptions } from './verify.ts';
 export {
   PROMISE_CHECK_NAMES,
   verifyPromiseText,

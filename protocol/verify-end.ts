@@ -7,8 +7,9 @@ import { parseEnd, placeAtEnd, relatePlaces, verifyEnd, type EndStatement, type 
 import { logId } from './logid.ts';
 import type { Policy, PolicyLog } from './policy.ts';
 import { parseReceiptText } from './receipt.ts';
+import { passes, runCheck, unreadReport, type Report } from './report.ts';
 import { sealHash } from './seal.ts';
-import { verifyReceiptText, type Report, type Verification, type VerifyOptions } from './verify.ts';
+import { verifyReceiptText, type Verification, type VerifyOptions } from './verify.ts';
 
 /** In order. Names are stable, as those of a receipt's checks. */
 export const END_CHECK_NAMES = ['format', 'policy', 'signature', 'receipts', 'last seal', 'discontinuity'] as const;
@@ -123,29 +124,11 @@ export async function verifyEndText(
     end = parseEnd(note);
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    const [, ...rest] = END_CHECK_NAMES;
-    const unread = { status: 'not-run', detail: 'the statement could not be read' } as const;
-    return {
-      ok: false,
-      checks: [
-        { name: 'format', status: 'failed', detail: error.message },
-        ...rest.map((name) => ({ name, ...unread })),
-      ],
-      proved: [],
-      notProved: ['Anything: what was given is not the end of a log.'],
-      rpcUnreachable: false,
-    };
+    return unreadReport(END_CHECK_NAMES, 'the end of a log', error.message);
   }
 
   const checks: Check<EndCheckName>[] = [];
-  const run = (name: EndCheckName, check: () => Outcome): void => {
-    try {
-      checks.push({ name, ...check() });
-    } catch (error) {
-      if (!(error instanceof CheckFailed)) throw error;
-      checks.push({ name, status: 'failed', detail: error.message });
-    }
-  };
+  const run = (name: EndCheckName, check: () => Outcome): void => runCheck(checks, name, check);
   run('format', () => held('kiff.end/1'));
   run('policy', () => {
     endedLog(end, policy);
@@ -166,7 +149,7 @@ export async function verifyEndText(
     run('discontinuity', () => (hold ? checkDiscontinuity(receipts.map(placeOf), end) : unproved));
   }
   return {
-    ok: checks.every(({ status }) => status === 'held' || status === 'waived'),
+    ok: passes(checks),
     checks,
     ...proved(end, checks),
     rpcUnreachable: verified.some((verification) => verification.rpcUnreachable),

@@ -9,8 +9,9 @@ import { periodEnd } from './period.ts';
 import type { Policy } from './policy.ts';
 import { parsePromiseText, verifyPromise, type SealPromise } from './promise.ts';
 import { parseReceiptText } from './receipt.ts';
+import { passes, runCheck, unreadReport, type Report } from './report.ts';
 import { FormatError } from './shape.ts';
-import { verifyReceiptText, type Report, type Verification, type VerifyOptions } from './verify.ts';
+import { verifyReceiptText, type Verification, type VerifyOptions } from './verify.ts';
 
 /** In order. Names are stable, as those of a receipt's checks. */
 export const PROMISE_CHECK_NAMES = ['format', 'policy', 'signature', 'receipt', 'leaf', 'kept'] as const;
@@ -131,31 +132,11 @@ export async function verifyPromiseText(
     promise = parsePromiseText(source);
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    const [, ...rest] = PROMISE_CHECK_NAMES;
-    const unread = { status: 'not-run', detail: 'the promise could not be read' } as const;
-    return {
-      ok: false,
-      checks: [
-        { name: 'format', status: 'failed', detail: error.message },
-        ...rest.map((name) => ({ name, ...unread })),
-      ],
-      proved: [],
-      notProved: ['Anything: what was given is not a promise.'],
-      rpcUnreachable: false,
-    };
+    return unreadReport(PROMISE_CHECK_NAMES, 'a promise', error.message);
   }
 
   const checks: Check<PromiseCheckName>[] = [];
-  const run = (name: PromiseCheckName, check: () => Outcome): void => {
-    let outcome: Outcome;
-    try {
-      outcome = check();
-    } catch (error) {
-      if (!(error instanceof CheckFailed)) throw error;
-      outcome = { status: 'failed', detail: error.message };
-    }
-    checks.push({ name, ...outcome });
-  };
+  const run = (name: PromiseCheckName, check: () => Outcome): void => runCheck(checks, name, check);
   /** Runs a check that needs what an earlier one established. */
   const runAfter = (needed: PromiseCheckName, name: PromiseCheckName, check: () => Outcome): void => {
     const before = checks.find((done) => done.name === needed);
@@ -176,7 +157,7 @@ export async function verifyPromiseText(
     runAfter('leaf', 'kept', () => checkKept(promise, policy, receipt, verification.anchoredAt));
   }
   return {
-    ok: checks.every(({ status }) => status === 'held' || status === 'waived'),
+    ok: passes(checks),
     checks,
     ...proved(promise, checks),
     rpcUnreachable,

@@ -17,6 +17,7 @@ import {
   checkSignature,
 } from './receipt-checks.ts';
 import { parseReceipt, parseReceiptText, type Receipt } from './receipt.ts';
+import { passes, unreadReport, type Report } from './report.ts';
 import { createChainReader, RpcMalformed, RpcRefused, RpcUnreachable, type ChainReader, type Rpc } from './rpc.ts';
 import { FormatError } from './shape.ts';
 
@@ -27,15 +28,6 @@ export interface VerifyOptions {
   readonly trustReceipt?: boolean;
   /** Waives `anchor` and `finality`, even when there is an `rpc`. */
   readonly offline?: boolean;
-}
-
-/** `ok`: every check held or was waived. `rpcUnreachable`: some check could not run because the RPC did not answer. */
-export interface Report<Name extends string> {
-  readonly ok: boolean;
-  readonly checks: readonly Check<Name>[];
-  readonly proved: readonly string[];
-  readonly notProved: readonly string[];
-  readonly rpcUnreachable: boolean;
 }
 
 /** What became of a receipt. `anchoredAt`: time of the anchor's block, Unix seconds; null unless the anchor was proved. */
@@ -128,19 +120,7 @@ async function verify(read: () => Receipt, policyValue: unknown, options: Verify
     receipt = read();
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    const [, ...rest] = CHECK_NAMES;
-    const unread = { status: 'not-run', detail: 'the receipt could not be read' } as const;
-    return {
-      ok: false,
-      checks: [
-        { name: 'format', status: 'failed', detail: error.message },
-        ...rest.map((name) => ({ name, ...unread })),
-      ],
-      proved: [],
-      notProved: ['Anything: what was given is not a receipt.'],
-      rpcUnreachable,
-      anchoredAt: null,
-    };
+    return { ...unreadReport(CHECK_NAMES, 'a receipt', error.message), rpcUnreachable, anchoredAt: null };
   }
   const log = policyLogOf(policy, receipt);
   let evidence: Evidence = {};
@@ -178,7 +158,7 @@ async function verify(read: () => Receipt, policyValue: unknown, options: Verify
   });
 
   return {
-    ok: checks.every(({ status }) => status === 'held' || status === 'waived'),
+    ok: passes(checks),
     checks,
     proved: provedBy(checks, receipt, log, evidence),
     notProved: notProvedBy(checks, receipt, log, evidence),
