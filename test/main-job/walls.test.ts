@@ -66,8 +66,13 @@ describe('processes and histories', function () {
       const [victim] = await local.tenants(1);
       assert.ok(victim);
       const damaged = await post(local.stack.apiUrl, victim, auditRecord({ id: `${secret}:damaged`, message: secret }));
-      await local.sql(`ALTER TABLE kiff_t_${victim.id}.records DROP CONSTRAINT leaf_hash_of_entry`);
-      await local.sql(`UPDATE kiff_t_${victim.id}.records SET entry = convert_to($1, 'UTF8') WHERE leaf_index = $2`, [
+      const records = `kiff_t_${victim.id}.records`;
+      await local.sql(
+        `CREATE TABLE public.undamaged AS SELECT leaf_index, entry FROM ${records} WHERE leaf_index = $1`,
+        [damaged.leafIndex],
+      );
+      await local.sql(`ALTER TABLE ${records} DROP CONSTRAINT leaf_hash_of_entry`);
+      await local.sql(`UPDATE ${records} SET entry = convert_to($1, 'UTF8') WHERE leaf_index = $2`, [
         secret,
         damaged.leafIndex,
       ]);
@@ -79,6 +84,14 @@ describe('processes and histories', function () {
       const { events } = await local.temporal.workflow.getHandle(failed.workflowId, failed.runId).fetchHistory();
       const attributes = events?.at(-1)?.workflowExecutionFailedEventAttributes;
       assert.equal(attributes?.failure?.cause?.applicationFailureInfo?.type, 'record-altered');
+      // Other tests find the deployment as it was made.
+      await local.sql(
+        `UPDATE ${records} r SET entry = u.entry FROM public.undamaged u WHERE u.leaf_index = r.leaf_index`,
+      );
+      await local.sql(`DROP TABLE public.undamaged`);
+      await local.sql(
+        `ALTER TABLE ${records} ADD CONSTRAINT leaf_hash_of_entry CHECK (leaf_hash = sha256('\\x00'::bytea || entry))`,
+      );
 
       let histories = 0;
       for await (const { workflowId, runId } of local.temporal.workflow.list()) {

@@ -134,7 +134,7 @@ describe('collect() under stress', function () {
   before(async () => {
     db = await createProductDatabase({ periodSeconds: P });
     apis = await Promise.all([startApiProcess(db), startApiProcess(db)]);
-    tenant = await db.createTenant();
+    tenant = await db.createTenant({ limits: { requests: null, records: null } });
     observer = await db.connect(db.superuserUrl);
 
     const writers = [
