@@ -31,7 +31,7 @@ describe('commands', () => {
         VALUES ('test.harmless', 'kiff_t'), ('test.custody', 'kiff_c'), ('test.both', 'kiff_t'), ('test.both', 'kiff_c')`,
     );
   });
-  beforeEach(() => db.sql('TRUNCATE kiff.commands, kiff.command_results'));
+  beforeEach(() => db.sql('DELETE FROM kiff.command_results; DELETE FROM kiff.commands'));
   after(() => db.drop());
 
   const ask = (id: string, ref?: string) =>

@@ -33,7 +33,7 @@ describe('the inbox', function () {
   beforeEach(async () => {
     inboxes = [];
     // Ids go on, so that no two tests share a workflow's id.
-    await db.sql('TRUNCATE kiff.commands, kiff.command_results');
+    await db.sql('DELETE FROM kiff.command_results; DELETE FROM kiff.commands');
   });
   afterEach(() => Promise.all(inboxes.map((inbox) => inbox.stop())));
   after(async () => {
