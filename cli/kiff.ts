@@ -21,7 +21,7 @@ const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Comma
   [
     'tenant',
     {
-      summary: 'list, create, pause and resume tenants (operators)',
+      summary: 'list, create, pause, resume and limit tenants (operators)',
       load: async () => (await import('./operator/tenant.ts')).tenantCommand,
     },
   ],

@@ -107,7 +107,7 @@ export function createApp(dependencies: AppDependencies): Express {
       ...walletsOperations({ pools, logIdentity, refusals, chainId: registry.chainId, now }),
       ...auditOperations({ pools }),
       ...logsOperations({ pools, logIdentity }),
-      ...guardOperations({ pools, ingest, limits, now }),
+      ...guardOperations({ pools, ingest, attributionsFor, limits, now }),
       ...meOperations({ pools, now }),
       ...usageOperations({ pools, now }),
       ...notOfferedOperations(),

@@ -10,6 +10,7 @@ import { operation, reply, type Operation } from '../http/operation.ts';
 import { Problem } from '../http/problems.ts';
 import { count, dateTime } from '../http/shapes.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
+import type { AttributionsFor } from './attributions.ts';
 import { listRuntimes, seeRuntime, type Runtime } from './guard-runtimes.ts';
 import { recordAnswer, type Ingest } from './ingest.ts';
 import { RECORD_PROBLEMS, readRecord } from './record.ts';
@@ -17,6 +18,7 @@ import { RECORD_PROBLEMS, readRecord } from './record.ts';
 interface GuardDependencies {
   pools: TenantPools;
   ingest: Ingest;
+  attributionsFor: AttributionsFor;
   limits: RateLimits;
   /** Unix milliseconds. */
   now: () => number;
@@ -114,7 +116,7 @@ const runtimes = z.object({
 
 const CONNECT = { agent_id: 'support-agent', adapter: 'agno', mode: 'observe', project: 'shop', environment: 'prod' };
 
-export function guardOperations({ pools, ingest, limits, now }: GuardDependencies): Operation[] {
+export function guardOperations({ pools, ingest, attributionsFor, limits, now }: GuardDependencies): Operation[] {
   /** Appends one record of ours that holds the request's JSON as it came. */
   async function append(caller: KeyCaller, kind: string, runtime: Runtime, request: string) {
     const { runtime_id, agent_id, project, environment, workflow } = runtime;
@@ -127,7 +129,8 @@ export function guardOperations({ pools, ingest, limits, now }: GuardDependencie
       actor_id: agent_id,
       created_at: new Date(now()).toISOString(),
     }).slice(0, -1);
-    const draft = readRecord(Buffer.from(`${head},"data":${data},"request":${request}}}`), now());
+    const text = `${head},"data":${data},"request":${request}}}`;
+    const draft = readRecord(Buffer.from(text), now(), await attributionsFor(caller));
     const [answer] = await ingest({ ...caller, keyId: OWN_KEY }, [draft]);
     if (answer === undefined || answer instanceof Problem) throw answer ?? new Error('ingest answered nothing');
     return answer;

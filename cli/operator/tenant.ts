@@ -1,23 +1,37 @@
-/** `kiff tenant`: list, show, create, pause and resume tenants. For operators: it needs the login kiff_operator. */
+/** `kiff tenant`: list, show, create, pause, resume and limit tenants. For operators: it needs the login kiff_operator. */
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { printable, UsageError, type Command, type Terminal } from '../command.ts';
 import { readOperatorUrl } from './env.ts';
-import { createTenant, readTenant, readTenants, Refused, setPaused, type TenantView } from './tenants.ts';
+import {
+  createTenant,
+  readTenant,
+  readTenants,
+  Refused,
+  setLimits,
+  setPaused,
+  type Limits,
+  type TenantView,
+} from './tenants.ts';
 
 const USAGE = `Usage: kiff tenant list [--json]
        kiff tenant show ID [--json]
        kiff tenant create ID [--wait SECONDS] [--json]
        kiff tenant pause ID
        kiff tenant resume ID
+       kiff tenant limits ID --requests N --records N [--key KEY]
 
   list      every tenant, its state, and how far its log has come
   show      one of them
   create    schema, logins, signing key, log on chain, first API key (shown once); waits until it can be used
   pause     takes no records and seals nothing until resumed; the API knows it within 5 seconds
   resume    what was not sealed meanwhile is made up by the next seal
+  limits    how many requests and records a second each API process takes; it knows new ones within 5 seconds
 
   --wait SECONDS    how long create waits (60); the onboarding goes on all the same, and create may be said again
+  --requests N      a whole number from 1, or "none"
+  --records N       the same
+  --key KEY         of this key of the tenant's (k…), not of the tenant as a whole
   --json            prints JSON
 
 OPERATOR_DATABASE_URL names the product database with the login kiff_operator; nothing else is needed.
@@ -26,11 +40,18 @@ Exit code: 0 done, 1 refused or failed, 2 the arguments or the environment are u
 `;
 
 interface Arguments {
-  action: 'list' | 'show' | 'create' | 'pause' | 'resume';
+  action: (typeof ACTIONS)[number];
   id: string;
   waitSeconds: number;
   json: boolean;
+  /** Only of `limits`. */
+  limits: Limits;
+  keyId: string | null;
 }
+
+const ACTIONS = ['list', 'show', 'create', 'pause', 'resume', 'limits'] as const;
+/** PostgreSQL's largest integer. */
+const MOST = 2_147_483_647;
 
 function readArguments(args: readonly string[]): Arguments {
   let parsed;
@@ -38,21 +59,50 @@ function readArguments(args: readonly string[]): Arguments {
     parsed = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { wait: { type: 'string', default: '60' }, json: { type: 'boolean', default: false } },
+      options: {
+        wait: { type: 'string', default: '60' },
+        json: { type: 'boolean', default: false },
+        requests: { type: 'string' },
+        records: { type: 'string' },
+        key: { type: 'string' },
+      },
     });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
-  const [action, id, ...more] = parsed.positionals;
-  const { wait, json } = parsed.values;
-  if (action !== 'list' && action !== 'show' && action !== 'create' && action !== 'pause' && action !== 'resume') {
-    throw new UsageError(action === undefined ? 'say what to do' : `there is no action ${printable(action)}`);
+  const [said, id, ...more] = parsed.positionals;
+  const { wait, json, requests, records, key } = parsed.values;
+  const action = ACTIONS.find((each) => each === said);
+  if (action === undefined) {
+    throw new UsageError(said === undefined ? 'say what to do' : `there is no action ${printable(said)}`);
   }
   if ((action === 'list') !== (id === undefined) || more.length > 0) {
     throw new UsageError(action === 'list' ? 'list takes no tenant' : `${action} takes one tenant`);
   }
   if (!/^[1-9]\d{0,4}$/.test(wait)) throw new UsageError('--wait takes seconds');
-  return { action, id: id ?? '', waitSeconds: Number(wait), json };
+  const limiting = action === 'limits';
+  if (!limiting && [requests, records, key].some((option) => option !== undefined)) {
+    throw new UsageError('--requests, --records and --key are of limits');
+  }
+  return {
+    action,
+    id: id ?? '',
+    waitSeconds: Number(wait),
+    json,
+    limits: limiting
+      ? { requests: limit('--requests', requests), records: limit('--records', records) }
+      : { requests: null, records: null },
+    keyId: key ?? null,
+  };
+}
+
+/** Both are said, so that nobody lifts one by leaving it out. */
+function limit(option: string, text: string | undefined): number | null {
+  if (text === 'none') return null;
+  if (text === undefined || !/^[1-9]\d{0,9}$/.test(text) || Number(text) > MOST) {
+    throw new UsageError(`limits takes ${option}: a whole number from 1, or none`);
+  }
+  return Number(text);
 }
 
 async function run(args: readonly string[], { stdout, stderr }: Terminal): Promise<number> {
@@ -90,7 +140,8 @@ function isDatabaseError(error: unknown): boolean {
 }
 
 /** @returns what to print */
-async function act(client: pg.Client, { action, id, waitSeconds, json }: Arguments): Promise<string> {
+async function act(client: pg.Client, wanted: Arguments): Promise<string> {
+  const { action, id, waitSeconds, json } = wanted;
   switch (action) {
     case 'list': {
       const tenants = await readTenants(client);
@@ -112,10 +163,18 @@ async function act(client: pg.Client, { action, id, waitSeconds, json }: Argumen
     case 'resume':
       await setPaused(client, id, action === 'pause');
       return `${id} is ${action === 'pause' ? 'paused' : 'active'}\n`;
+    case 'limits': {
+      const { keyId, limits } = wanted;
+      await setLimits(client, id, keyId, limits);
+      return `${keyId === null ? id : `${keyId} of ${id}`}: ${perSecond(limits)}\n`;
+    }
   }
 }
 
 const lines = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+
+const perSecond = ({ requests, records }: Limits): string =>
+  `${requests ?? 'any number of'} requests and ${records ?? 'any number of'} records a second`;
 
 function table(tenants: readonly TenantView[]): string {
   const rows = tenants.map(({ id, status, log }) => [
@@ -129,12 +188,13 @@ function table(tenants: readonly TenantView[]): string {
     .concat('\n');
 }
 
-function details({ id, status, schemaVersion, createdAt, activatedAt, log }: TenantView): string {
+function details({ id, status, schemaVersion, createdAt, activatedAt, limits, log }: TenantView): string {
   const facts: [string, string][] = [
     ['state', status],
     ['schema', `version ${schemaVersion}`],
     ['created', time(createdAt)],
     ['active since', activatedAt === null ? 'not yet' : time(activatedAt)],
+    ['limits', perSecond(limits)],
   ];
   if (log !== null) {
     facts.push(

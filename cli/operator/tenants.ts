@@ -5,6 +5,12 @@ import type { Client } from 'pg';
 import { createApiKey } from '../../api/ingest/api-key.ts';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 
+/** Per second, in each API process; null: no limit. */
+export interface Limits {
+  requests: number | null;
+  records: number | null;
+}
+
 /** A tenant and its log as the directory has them. Times are Unix seconds; null where something is not there yet. */
 export interface TenantView {
   id: string;
@@ -12,6 +18,7 @@ export interface TenantView {
   schemaVersion: number;
   createdAt: number;
   activatedAt: number | null;
+  limits: Limits;
   log: null | {
     origin: string;
     genesisSigner: Hex;
@@ -41,6 +48,8 @@ interface Row {
   schema_version: number;
   created_at: Date;
   activated_at: Date | null;
+  requests_per_second: number | null;
+  records_per_second: number | null;
   origin: string | null;
   genesis_signer: Buffer;
   log_id: Buffer;
@@ -55,8 +64,8 @@ interface Row {
 /** @param only a tenant's id; all of them unless given */
 export async function readTenants(client: Client, only?: string): Promise<TenantView[]> {
   const { rows } = await client.query<Row>(
-    `SELECT t.id, t.status, t.schema_version, t.created_at, t.activated_at, l.origin, l.genesis_signer, l.log_id,
-            l.first_period, l.registered_block IS NOT NULL AS registered, l.frozen_reason, l.signed_seq, l.included_seq,
+    `SELECT t.id, t.status, t.schema_version, t.created_at, t.activated_at, t.requests_per_second,
+            t.records_per_second, l.origin, l.genesis_signer, l.log_id, l.first_period, l.registered_block IS NOT NULL AS registered, l.frozen_reason, l.signed_seq, l.included_seq,
             l.final_seq
        FROM kiff.tenants t LEFT JOIN kiff.logs l ON l.tenant = t.id
       WHERE $1::text IS NULL OR t.id = $1 ORDER BY t.id`,
@@ -68,6 +77,7 @@ export async function readTenants(client: Client, only?: string): Promise<Tenant
     schemaVersion: row.schema_version,
     createdAt: seconds(row.created_at),
     activatedAt: row.activated_at === null ? null : seconds(row.activated_at),
+    limits: { requests: row.requests_per_second, records: row.records_per_second },
     log:
       row.origin === null
         ? null
@@ -100,6 +110,22 @@ export async function setPaused(client: Client, id: string, paused: boolean): Pr
     if ((error as { code?: string }).code !== NEITHER_ACTIVE_NOR_PAUSED) throw error;
     throw new Refused(`tenant ${id} is neither active nor paused`);
   }
+}
+
+/**
+ * Sets both limits of a tenant, or of one of its keys. Every API process knows them within 5 seconds.
+ * @param keyId null: the tenant's own
+ * @throws Refused when there is no such tenant, or it has no such key
+ */
+export async function setLimits(client: Client, id: string, keyId: string | null, limits: Limits): Promise<void> {
+  const { rows } = await client.query<{ found: boolean }>('SELECT kiff.set_limits($1, $2, $3, $4) AS found', [
+    id,
+    keyId,
+    limits.requests,
+    limits.records,
+  ]);
+  if (rows[0]?.found === true) return;
+  throw new Refused(keyId === null ? `there is no tenant ${id}` : `tenant ${id} has no key ${keyId}`);
 }
 
 /** A key that is shown now and never again. Null: the tenant had a key already, and its admins make the next one. */

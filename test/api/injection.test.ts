@@ -119,6 +119,37 @@ describe('SQL in every string field (B16)', () => {
     }
   });
 
+  it('guards: who runs where and what it calls keep it as text, in the log and in the list', async () => {
+    for (const attack of attacks) {
+      const place = { agent_id: attack, adapter: attack, project: attack, environment: attack, workflow: attack };
+      const guard = { ...place, mode: 'observe', sdk_version: attack, [attack]: attack };
+      const connected = await api.call('POST', '/v1/guard/connect', tenant.apiKey, guard);
+      const tools = [{ name: attack, description: attack, entity_type: attack, action: attack, required: [attack] }];
+      const observed = await api.call('POST', '/v1/guard/observations', tenant.apiKey, { ...guard, tools });
+      for (const [{ status, json, text }, said] of [
+        [connected, guard],
+        [observed, { ...guard, tools }],
+      ] as const) {
+        assert.equal(status, 200, text);
+        const stored = await api.get(`/v1/records/${json.record.id}`, tenant.apiKey);
+        assert.deepEqual([stored.json.record.actor_id, stored.json.record.data.request], [attack, said]);
+      }
+      const { runtimes } = (await api.get('/v1/guard/runtimes', tenant.apiKey)).json;
+      const { seen_count: _, last_seen_at: __, ...runtime } = runtimes.find(
+        ({ runtime_id }: any) => runtime_id === connected.json.runtime_id,
+      );
+      const { workflow: ___, ...listed } = place;
+      assert.deepEqual(runtime, { runtime_id: connected.json.runtime_id, ...listed, mode: 'observe' });
+      const mode = await api.call('POST', '/v1/guard/connect', tenant.apiKey, { ...guard, mode: attack });
+      assert.equal(mode.status, 422);
+      const decided = await api.call('POST', '/v1/proposals/decide', tenant.apiKey, { ...guard, action: attack });
+      assert.deepEqual([decided.status, decided.json.outcome], [501, 'invalid']);
+      for (const path of ['/v1/me', '/v1/me/usage', '/v1/usage', '/v1/logs']) {
+        assert.equal((await api.get(path, tenant.apiKey)).status, 200, path);
+      }
+    }
+  });
+
   it('addresses and headers: nothing is found by it', async () => {
     for (const attack of attacks) {
       const text = encodeURIComponent(attack);
@@ -130,6 +161,17 @@ describe('SQL in every string field (B16)', () => {
         ['GET', `/v1/seals?limit=${text}`, [422]],
         ['GET', `/v1/audit?after=${text}`, [422]],
         ['GET', `/v1/audit?limit=${text}`, [422]],
+        ['GET', `/v1/records/attack-0?log=${text}`, [422]],
+        ['GET', `/v1/records/attack-0/receipt?log=${text}`, [422]],
+        ['GET', `/v1/seals?log=${text}`, [422]],
+        ['GET', `/v1/usage?from=${text}`, [422]],
+        ['GET', `/v1/usage?to=${text}`, [422]],
+        ['GET', `/v1/usage?limit=${text}`, [422]],
+        // These ask for nothing: what is said besides is not looked at.
+        ['GET', `/v1/me?${text}=${text}`, [200]],
+        ['GET', `/v1/me/usage?${text}=${text}`, [200]],
+        ['GET', `/v1/logs?${text}=${text}`, [200]],
+        ['GET', `/v1/guard/runtimes?${text}=${text}`, [200]],
         ['DELETE', `/v1/keys/${text}`, [404]],
         ['DELETE', `/v1/wallets/${text}`, [404]],
         ['GET', `/v1/${text}`, [404]],

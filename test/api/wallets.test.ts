@@ -129,6 +129,29 @@ describe('wallet links', () => {
     assert.equal((await api.post(tenant.apiKey, lines[0]!)).json.status, 'duplicate', 'whatever is known of its actor');
   });
 
+  it('appears in the records that this service writes of the actor too: what its guard reports', async () => {
+    const report = async (agent: string, path: string, more: object): Promise<string> => {
+      ahead += 5_000;
+      const said = { agent_id: agent, adapter: 'agno', mode: 'observe', ...more };
+      const answer = await api.call('POST', path, tenant.apiKey, said);
+      assert.equal(answer.status, 200, answer.text);
+      const [row] = await db.sql<{ body: string }>(
+        `SELECT convert_from(body, 'UTF8') AS body FROM ${tenant.role}.bodies WHERE leaf_index = $1`,
+        [answer.json.record.leafIndex],
+      );
+      return row!.body;
+    };
+    const reports = (agent: string) => [
+      () => report(agent, '/v1/guard/connect', {}),
+      () => report(agent, '/v1/guard/observations', { tools: [{ name: 'refund_order' }] }),
+    ];
+    await link('guarded');
+    for (const body of reports('guarded')) assert.ok((await body()).startsWith(attribution(wallet)));
+    for (const body of reports('nobody')) assert.ok((await body()).startsWith('{"attribution":null,'), 'control');
+    await api.call('DELETE', '/v1/wallets/guarded', admin());
+    for (const body of reports('guarded')) assert.ok((await body()).startsWith('{"attribution":null,'));
+  });
+
   describe('are refused (B23)', () => {
     after(async () => {
       const { wallets } = (await api.get('/v1/wallets', admin())).json;

@@ -51,6 +51,26 @@ describe('kiff tenant', function () {
     assert.equal(await status(), 'active');
   });
 
+  it('sets limits of a tenant, or of one of its keys, or none', async () => {
+    const set = (...more: string[]) => kiff(['limits', tenant.id, ...more]);
+    const said = await set('--requests', '20', '--records', 'none');
+    assert.deepEqual(said, {
+      code: 0,
+      out: `${tenant.id}: 20 requests and any number of records a second\n`,
+      err: '',
+    });
+    const ofKey = await set('--key', tenant.keyId, '--requests', 'none', '--records', '700');
+    assert.equal(ofKey.out, `${tenant.keyId} of ${tenant.id}: any number of requests and 700 records a second\n`);
+    const found = await db.sql(
+      `SELECT t.requests_per_second AS t1, t.records_per_second AS t2, k.requests_per_second AS k1, k.records_per_second AS k2
+         FROM kiff.tenants t JOIN kiff.api_keys k ON k.tenant = t.id WHERE t.id = $1`,
+      [tenant.id],
+    );
+    assert.deepEqual(found, [{ t1: 20, t2: null, k1: null, k2: 700 }]);
+    assert.ok((await kiff(['show', tenant.id])).out.includes('20 requests and any number of records a second'));
+    assert.equal((await set('--requests', '2147483647', '--records', '1')).code, 0, 'the most and the least');
+  });
+
   it('says what is wrong, with exit code 2 for its arguments and 1 for what is refused', async () => {
     for (const [args, code, message] of [
       [[], 2, 'say what to do'],
@@ -58,6 +78,12 @@ describe('kiff tenant', function () {
       [['list', tenant.id], 2, 'list takes no tenant'],
       [['pause'], 2, 'pause takes one tenant'],
       [['create', 'abc', '--wait', 'long'], 2, '--wait takes seconds'],
+      [['limits', tenant.id, '--requests', '5'], 2, 'limits takes --records'],
+      [['limits', tenant.id, '--requests', '0', '--records', '5'], 2, 'limits takes --requests'],
+      [['limits', tenant.id, '--requests', '2147483648', '--records', '5'], 2, 'limits takes --requests'],
+      [['pause', tenant.id, '--requests', '5'], 2, '--key are of limits'],
+      [['limits', 'nobody', '--requests', '5', '--records', '5'], 1, 'there is no tenant nobody'],
+      [['limits', tenant.id, '--requests', '5', '--records', '5', '--key', 'k0'], 1, 'has no key k0'],
       [['show', 'nobody'], 1, 'there is no tenant nobody'],
       [['pause', 'nobody'], 1, 'neither active nor paused'],
       [['create', 'No-Id'], 1, 'a tenant id is'],

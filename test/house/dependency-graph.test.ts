@@ -8,13 +8,17 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { packageRoot } from '../../dev/root.ts';
-import { environmentOf } from './compose-file.ts';
+import { environmentOf, written } from './compose-file.ts';
 
 /** Clients of what lies behind the valve. */
 const FORBIDDEN = /^(?:@temporalio\/|@aws-sdk\/|@smithy\/|viem$|ethers$|web3|ox$|@noble\/secp256k1$)/;
 const dist = join(packageRoot, 'dist');
 const APIS = readdirSync(join(packageRoot, 'api')).filter((name) =>
   existsSync(join(packageRoot, 'api', name, 'main.ts')),
+);
+
+const WORKERS = readdirSync(join(packageRoot, 'workers')).filter((name) =>
+  existsSync(join(packageRoot, 'workers', name, 'main.ts')),
 );
 
 /** Imports and re-exports, static and dynamic; and files that threads are started with. */
@@ -145,6 +149,16 @@ describe('what the application plane is made of', function () {
       );
     });
   }
+
+  it('Clerk is known here and nowhere else: no worker loads it, so none can wait for it (F44)', () => {
+    const ofClerk = ({ packages }: Graph): string[] => [...packages].filter((name) => name.startsWith('@clerk/'));
+    assert.ok(ofClerk(graphOf('api/ingest/main.js')).includes('@clerk/express'), 'control');
+    for (const worker of WORKERS) assert.deepEqual(ofClerk(graphOf(`workers/${worker}/main.js`)), [], worker);
+    for (const service of Object.keys(written.services)) {
+      const told = Object.keys(environmentOf(service)).filter((name) => name.startsWith('CLERK_'));
+      assert.ok(told.length === 0 || APIS.includes(service === 'api' ? 'ingest' : service), `${service}: ${told}`);
+    }
+  });
 
   it('control: a worker’s dependencies are found, by both ways', () => {
     const graph = graphOf('workers/signing/main.js');

@@ -33,6 +33,7 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { failure } from '../../activities/failures.ts'; failure();`, IMPORTS],
   ],
   workflows: [
+    [`import { verifyToken } from '@clerk/express'; verifyToken();`, IMPORTS],
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
     [`import { type Alert, failure } from '../activities/failures.ts'; failure(null as unknown as Alert);`, IMPORTS],
     [`export { failure } from '../activities/failures.ts';`, IMPORTS],
@@ -43,6 +44,7 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { createKms } from '../workers/kms.ts'; createKms();`, IMPORTS],
   ],
   protocol: [
+    [`import { verifyToken } from '@clerk/express'; verifyToken();`, IMPORTS],
     [`import { createHash } from 'node:crypto'; createHash();`, IMPORTS],
     [`import { Pool } from 'pg'; new Pool();`, IMPORTS],
     [`import { keccak256 } from 'viem'; keccak256();`, IMPORTS],
@@ -52,6 +54,7 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`export const answer = () => fetch('https://example.com');`, GLOBALS],
   ],
   activities: [
+    [`import { verifyToken } from '@clerk/express'; verifyToken();`, IMPORTS],
     [`import { createKms } from '../workers/kms.ts'; createKms();`, IMPORTS],
     [`import type { SealInput } from '../workflows/seal.ts'; export type S = SealInput;`, IMPORTS],
   ],
@@ -61,25 +64,37 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { packageRoot } from '../../dev/root.ts'; export const root = packageRoot;`, IMPORTS],
   ],
   cli: [
+    [`import { verifyToken } from '@clerk/express'; verifyToken();`, IMPORTS],
     [`import { Problem } from '../api/http/problems.ts'; new Problem();`, IMPORTS],
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
     [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
     [`import pg from 'pg'; pg();`, IMPORTS],
   ],
   'cli/operator': [
+    [`import { verifyToken } from '@clerk/express'; verifyToken();`, IMPORTS],
     [`import { Problem } from '../../api/http/problems.ts'; new Problem();`, IMPORTS],
     [`import { Client } from '@temporalio/client'; new Client();`, IMPORTS],
     [`import { migrateTenant } from '../../sql/tenant.ts'; migrateTenant();`, IMPORTS],
     [`import { createTenant } from '../../dev/tenant.ts'; createTenant();`, IMPORTS],
     [`export const url = process.env['OPERATOR_DATABASE_URL'];`, ENVIRONMENT],
   ],
-  'workers/sealing': [[`export const url = process.env['DATABASE_URL'];`, ENVIRONMENT]],
+  'workers/sealing': [
+    [`export const url = process.env['DATABASE_URL'];`, ENVIRONMENT],
+    // Clerk unreachable (F44): sealing cannot notice.
+    [`import { createClerkClient } from '@clerk/backend'; createClerkClient();`, IMPORTS],
+    [`export const clerk = () => import('@clerk/backend/internal');`, IMPORTS],
+    [`export type { User } from '@clerk/backend';`, IMPORTS],
+  ],
+  'workers/signing': [[`import { clerkClient } from '@clerk/express'; clerkClient();`, IMPORTS]],
+  sql: [[`import { clerkClient } from '@clerk/express'; clerkClient();`, IMPORTS]],
+  dev: [[`import { clerkClient } from '@clerk/express'; clerkClient();`, IMPORTS]],
 };
 
 /** What the same folders may say. */
 const ALLOWED: Record<string, string[]> = {
   'api/ingest': [
     `import { toHex } from '../../protocol/hex.ts'; import { tenantSchema } from '../../sql/login.ts'; import pg from 'pg'; toHex(tenantSchema(pg));`,
+    `import { verifyToken } from '@clerk/express'; verifyToken();`,
     `import type { Response } from 'express'; import { operation } from '../http/operation.ts'; export const o = (r: Response) => operation(r);`,
   ],
   'api/http': [`import express from 'express'; import { toHex } from '../../protocol/hex.ts'; toHex(express());`],
