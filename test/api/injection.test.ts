@@ -135,9 +135,11 @@ describe('SQL in every string field (B16)', () => {
         assert.deepEqual([stored.json.record.actor_id, stored.json.record.data.request], [attack, said]);
       }
       const { runtimes } = (await api.get('/v1/guard/runtimes', tenant.apiKey)).json;
-      const { seen_count: _, last_seen_at: __, ...runtime } = runtimes.find(
-        ({ runtime_id }: any) => runtime_id === connected.json.runtime_id,
-      );
+      const {
+        seen_count: _,
+        last_seen_at: __,
+        ...runtime
+      } = runtimes.find(({ runtime_id }: any) => runtime_id === connected.json.runtime_id);
       const { workflow: ___, ...listed } = place;
       assert.deepEqual(runtime, { runtime_id: connected.json.runtime_id, ...listed, mode: 'observe' });
       const mode = await api.call('POST', '/v1/guard/connect', tenant.apiKey, { ...guard, mode: attack });

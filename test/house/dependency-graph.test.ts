@@ -82,6 +82,7 @@ function findPackage(name: string, from: string): string | undefined {
 }
 
 const forbidden = ({ packages }: Graph): string[] => [...packages].filter((name) => FORBIDDEN.test(name)).toSorted();
+const ofClerk = ({ packages }: Graph): string[] => [...packages].filter((name) => name.startsWith('@clerk/'));
 const foreign = ({ files }: Graph): string[] =>
   [...files].filter((file) => !/^(?:api\/|protocol\/|sql\/(?:login|binary-array)\.js$)/.test(file));
 
@@ -151,12 +152,14 @@ describe('what the application plane is made of', function () {
   }
 
   it('Clerk is known here and nowhere else: no worker loads it, so none can wait for it (F44)', () => {
-    const ofClerk = ({ packages }: Graph): string[] => [...packages].filter((name) => name.startsWith('@clerk/'));
     assert.ok(ofClerk(graphOf('api/ingest/main.js')).includes('@clerk/express'), 'control');
     for (const worker of WORKERS) assert.deepEqual(ofClerk(graphOf(`workers/${worker}/main.js`)), [], worker);
     for (const service of Object.keys(written.services)) {
       const told = Object.keys(environmentOf(service)).filter((name) => name.startsWith('CLERK_'));
-      assert.ok(told.length === 0 || APIS.includes(service === 'api' ? 'ingest' : service), `${service}: ${told}`);
+      assert.ok(
+        told.length === 0 || APIS.includes(service === 'api' ? 'ingest' : service),
+        `${service}: ${told.join()}`,
+      );
     }
   });
 
