@@ -120,4 +120,5 @@ type AlertName =
   | 'transaction-reverted'
   | 'fee-ceiling'
   | 'relayer-low'
-  | 'undo-failed';
+  | 'undo-failed'
+  | 'onboarding-given-up';

@@ -143,14 +143,16 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
     },
 
     /**
-     * Gives an onboarding up: the tenant cannot become active any more.
+     * Gives an onboarding up: the tenant cannot become active any more. An alert says so, since whoever signed up waits.
      * @returns its first period instead if it is active already; then nothing may be undone
      */
     async abandonOnboarding({ tenantId }: { tenantId: string }): Promise<{ firstPeriod: number | null }> {
       const { rows } = await pool.query<{ period: number | null }>('SELECT kiff.abandon_onboarding($1) AS period', [
         tenantId,
       ]);
-      return { firstPeriod: rows[0]?.period ?? null };
+      const firstPeriod = rows[0]?.period ?? null;
+      if (firstPeriod === null) alert('onboarding-given-up', { tenantId });
+      return { firstPeriod };
     },
 
     /** Forgets the identity of a log whose onboarding was given up. @throws failure tenant-in-use */

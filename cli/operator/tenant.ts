@@ -5,11 +5,13 @@ import { printable, UsageError, type Command, type Terminal } from '../command.t
 import { readOperatorUrl } from './env.ts';
 import {
   createTenant,
+  readAwaited,
   readTenant,
   readTenants,
   Refused,
   setLimits,
   setPaused,
+  type AwaitedTenant,
   type Limits,
   type TenantView,
 } from './tenants.ts';
@@ -21,9 +23,10 @@ const USAGE = `Usage: kiff tenant list [--json]
        kiff tenant resume ID
        kiff tenant limits ID --requests N --records N [--key KEY]
 
-  list      every tenant, its state, and how far its log has come
+  list      every tenant, its state, and how far its log has come; then those that an organisation waits for
   show      one of them
-  create    schema, logins, signing key, log on chain, first API key (shown once); waits until it can be used
+  create    schema, logins, signing key, log on chain, first API key (shown once); waits until it can be used. Of one that an
+            organisation waits for: takes a sign-up that failed up again; its admins make the keys
   pause     takes no records and seals nothing until resumed; the API knows it within 5 seconds
   resume    what was not sealed meanwhile is made up by the next seal
   limits    how many requests and records a second each API process takes; it knows new ones within 5 seconds
@@ -145,7 +148,8 @@ async function act(client: pg.Client, wanted: Arguments): Promise<string> {
   switch (action) {
     case 'list': {
       const tenants = await readTenants(client);
-      return json ? lines(tenants) : table(tenants);
+      const awaited = await readAwaited(client);
+      return json ? lines([...tenants, ...awaited]) : table(tenants, awaited);
     }
     case 'show': {
       const tenant = await readTenant(client, id);
@@ -156,7 +160,7 @@ async function act(client: pg.Client, wanted: Arguments): Promise<string> {
       const { tenant, apiKey } = await createTenant(client, id, waitSeconds * 1000);
       const took = ((performance.now() - began) / 1000).toFixed(1);
       if (json) return lines({ ...tenant, apiKey });
-      const key = apiKey ?? 'none was made: the tenant has one already, and its admins make the next';
+      const key = apiKey ?? 'none was made: its admins make the next';
       return `${details(tenant)}  ready after     ${took} s\n  API key         ${key}\n${apiKey === null ? '' : '                  It is shown this once and kept nowhere.\n'}`;
     }
     case 'pause':
@@ -176,13 +180,14 @@ const lines = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 const perSecond = ({ requests, records }: Limits): string =>
   `${requests ?? 'any number of'} requests and ${records ?? 'any number of'} records a second`;
 
-function table(tenants: readonly TenantView[]): string {
-  const rows = tenants.map(({ id, status, log }) => [
+function table(tenants: readonly TenantView[], awaited: readonly AwaitedTenant[]): string {
+  const known = tenants.map(({ id, status, log }) => [
     id,
     log?.frozen === undefined || log.frozen === null ? status : `${status}, frozen`,
     log === null ? '' : `${log.signedSeq} / ${log.includedSeq} / ${log.finalSeq}`,
   ]);
-  return [['TENANT', 'STATE', 'SEALS signed / included / final'], ...rows]
+  const signedUp = awaited.map(({ id, status, createdAt }) => [id, status, `since ${time(createdAt)}`]);
+  return [['TENANT', 'STATE', 'SEALS signed / included / final'], ...known, ...signedUp]
     .map(([id = '', state = '', seals = '']) => `${id.padEnd(26)}${state.padEnd(20)}${seals}`.trimEnd())
     .join('\n')
     .concat('\n');

@@ -95,6 +95,19 @@ export async function readTenants(client: Client, only?: string): Promise<Tenant
   }));
 }
 
+/** A tenant that an organisation waits for: being made, or its onboarding was given up. */
+export interface AwaitedTenant {
+  id: string;
+  status: 'awaited';
+  /** When the organisation signed up, Unix seconds. */
+  createdAt: number;
+}
+
+export async function readAwaited(client: Client): Promise<AwaitedTenant[]> {
+  const { rows } = await client.query<{ id: string; since: Date }>('SELECT id, since FROM kiff.awaited_tenants()');
+  return rows.map(({ id, since }) => ({ id, status: 'awaited', createdAt: seconds(since) }));
+}
+
 /** @throws Refused when there is no such tenant */
 export async function readTenant(client: Client, id: string): Promise<TenantView> {
   const [tenant] = await readTenants(client, id);
@@ -128,7 +141,10 @@ export async function setLimits(client: Client, id: string, keyId: string | null
   throw new Refused(keyId === null ? `there is no tenant ${id}` : `tenant ${id} has no key ${keyId}`);
 }
 
-/** A key that is shown now and never again. Null: the tenant had a key already, and its admins make the next one. */
+/**
+ * A key that is shown now and never again. Null: the tenant had a key already, or an organisation signed up for it; its admins
+ * make keys then.
+ */
 export interface CreatedTenant {
   tenant: TenantView;
   apiKey: string | null;
@@ -144,6 +160,7 @@ export async function createTenant(client: Client, id: string, patience: number)
   if (!TENANT_ID.test(id)) throw new Refused('a tenant id is 3 to 24 of a-z and 0-9 and begins with a letter');
   const deadline = Date.now() + patience;
   const ref = randomBytes(16).toString('hex');
+  const ofOrganisation = (await readAwaited(client)).some((awaited) => awaited.id === id);
   await client.query('INSERT INTO kiff.commands (kind, payload) VALUES ($1, $2)', [
     'tenant.onboard',
     JSON.stringify({ tenantId: id, ref }),
@@ -162,6 +179,8 @@ export async function createTenant(client: Client, id: string, patience: number)
   } else if (reason !== 'done') {
     throw new Refused(`the onboarding of ${id} failed: ${reason}`);
   }
+  // What its admins can do, nobody does for them.
+  if (ofOrganisation) return { tenant: await readTenant(client, id), apiKey: null };
   const { id: keyId, key, hash } = createApiKey(id);
   const { rows } = await client.query<{ added: boolean }>('SELECT kiff.add_first_key($1, $2, $3, $4) AS added', [
     id,

@@ -34,6 +34,12 @@ describe('kiff tenant', function () {
     const list = await kiff(['list']);
     assert.equal(list.code, 0, list.err);
     assert.match(list.out, new RegExp(`^TENANT .*\n${tenant.id} +active +0 / 0 / 0\n$`));
+    const hooks = await db.connect(db.urls.kiff_webhooks);
+    const { rows } = await hooks.query(`SELECT kiff.organisation_created('msg_1', 'org_1') AS id`);
+    const { id } = rows[0] as { id: string };
+    assert.match((await kiff(['list'])).out, new RegExp(`\n${id} +awaited +since \\d{4}-\\d\\d-\\d\\dT[\\d:]{8}Z\n$`));
+    const listedToo = JSON.parse((await kiff(['list', '--json'])).out) as { id: string; status: string }[];
+    assert.deepEqual(listedToo.map(({ id: each, status }) => [each, status]).at(-1), [id, 'awaited']);
     const shown = await kiff(['show', tenant.id]);
     for (const fact of [tenant.origin, tenant.logId, tenant.genesisSigner, 'not yet'])
       assert.ok(shown.out.includes(fact));

@@ -12,7 +12,7 @@ import { createCommandActivities } from '../../activities/commands/create.ts';
 import { createPool } from '../../activities/database.ts';
 import { tenantKeyAlias } from '../../activities/kms/keys.ts';
 import { createMigrationActivities } from '../../activities/migration/create.ts';
-import { createTenant, Refused, type CreatedTenant } from '../../cli/operator/tenants.ts';
+import { createTenant, readAwaited, Refused, type CreatedTenant } from '../../cli/operator/tenants.ts';
 import { hashApiKey } from '../../api/ingest/api-key.ts';
 import { custodyRole, tenantSchema } from '../../sql/login.ts';
 import { bundlePath } from '../../workers/bundle.ts';
@@ -193,13 +193,61 @@ describe('onboarding', function () {
     assert.deepEqual(await partsOf(id), []);
     const retired = await keyOf(key!.KeyId!);
     assert.equal(retired?.KeyState, 'PendingDeletion');
-    assert.deepEqual([...alerts, ...plane.alerts()], []);
+    assert.deepEqual([...alerts, ...plane.alerts()], [{ name: 'onboarding-given-up', fields: { tenantId: id } }]);
 
     registers = true;
     const { tenant } = await create(id);
     assert.equal(tenant.status, 'active');
     const next = await keyOf(tenantKeyAlias(id));
     assert.notEqual(next?.KeyId, key?.KeyId);
+  });
+
+  it('a sign-up that failed is taken up again under its id: by the same delivery sent again, or by an operator', async () => {
+    const webhooks = await plane.database.connect(plane.database.urls.kiff_webhooks);
+    const operator = await plane.database.connect(plane.database.urls.kiff_operator);
+    const hear = async (organisation: string): Promise<string | null> =>
+      (
+        await webhooks.query<{ id: string | null }>('SELECT kiff.organisation_created($1, $2) AS id', [
+          `msg_${organisation}`,
+          organisation,
+        ])
+      ).rows[0]!.id;
+    /** Signs up, and fails. */
+    const failed = async (organisation: string): Promise<string> => {
+      registers = false;
+      const id = await hear(organisation);
+      await untilWaiting(id!);
+      assert.equal(await hear(organisation), null, 'while it is being made nothing is asked anew');
+      await temporal.client.workflow.getHandle(onboardingId(id!)).cancel();
+      for (;;) {
+        const ended = await plane.database.sql(
+          `SELECT FROM kiff.command_results r JOIN kiff.commands c ON c.id = r.command
+            WHERE c.payload ->> 'tenantId' = $1 AND r.state = 'failed'`,
+          [id],
+        );
+        if (ended.length > 0) break;
+      }
+      assert.deepEqual(await partsOf(id!), []);
+      const told = plane.alerts().filter(({ name }) => name === 'onboarding-given-up');
+      assert.deepEqual(told, [{ name: 'onboarding-given-up', fields: { tenantId: id } }]);
+      assert.ok((await readAwaited(operator)).some((awaited) => awaited.id === id));
+      registers = true;
+      return id!;
+    };
+    const active = async (id: string): Promise<boolean> =>
+      (await plane.database.sql(`SELECT FROM kiff.tenants WHERE id = $1 AND status = 'active'`, [id])).length === 1;
+
+    const resent = await failed('org_resent');
+    assert.equal(await hear('org_resent'), resent);
+    while (!(await active(resent)));
+    assert.deepEqual(await partsOf(resent), ALL);
+    assert.equal(await hear('org_resent'), null, 'it is there');
+
+    const helped = await failed('org_helped');
+    const { tenant, apiKey } = await create(helped);
+    assert.deepEqual([tenant.status, apiKey], ['active', null], 'an organisation’s keys are its admins’ to make');
+    assert.deepEqual(await readAwaited(operator), []);
+    assert.deepEqual(await plane.database.sql('SELECT FROM kiff.api_keys WHERE tenant = $1', [helped]), []);
   });
 
   it('undoes everything when a step fails for good', async () => {
