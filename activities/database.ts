@@ -24,6 +24,11 @@ const OWN_STATES: Readonly<Record<string, FailureType>> = {
   KF043: 'log-ended',
   KF044: 'end-not-ordered',
   KF045: 'end-not-ordered',
+  KF083: 'log-not-active',
+  KF084: 'custody-active',
+  KF085: 'custody-conflict',
+  KF086: 'custody-stopped',
+  KF087: 'custody-alive',
 };
 
 /** The database that a process is configured for: the schema that knows its incarnations, and the expected name. */

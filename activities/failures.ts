@@ -21,6 +21,7 @@ const KINDS = {
   'out-of-order': { text: 'An earlier seal of this log is not signed yet; this one waits for it.' },
   'log-unregistered': { text: 'The contract does not know this log yet; the anchoring worker registers it.' },
   'wallet-held': { text: 'Another run holds the relayer wallet; this one waits until its lease runs out.' },
+  'custody-alive': { text: 'A signed handover of this migration is not dead yet; its end waits for that.' },
   'not-final': { text: 'What stands on chain for this log is not final yet; its end waits for that.' },
   'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
   unexpected: { text: 'An unexpected error; the worker log of this moment has it.' },
@@ -80,6 +81,10 @@ const KINDS = {
     text: 'The tenant was active, or records or seals are there: nothing of it is taken away.',
     final: true,
   },
+  'custody-active': { text: 'Another migration of this log is under way; there is one at a time.', final: true },
+  'custody-stopped': { text: 'The migration was given up; nothing more is signed for it.', final: true },
+  'custody-conflict': { text: 'Another new signer stands for this migration; it is not replaced.', final: true },
+  'key-in-use': { text: 'The database does not say that this key may go; it is left alone.', final: true },
   'seal-unknown': { text: 'There is no such seal to sign.', final: true },
   'foreign-nonce': {
     text: "The relayer's nonce was used by a transaction that is not ours; the wallet stops.",

@@ -94,6 +94,8 @@ export interface PlaneOptions {
   node?: { rpcUrl: string; chainId: number };
   /** What the anchoring activities are given in place of the node itself. */
   anchoringUrls?: readonly string[];
+  /** The contract's; a minute unless given. */
+  coolingOffSeconds?: number;
 }
 
 export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
@@ -104,7 +106,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     chainId,
     account: DEPLOYER,
     periodSeconds: PERIOD,
-    coolingOffSeconds: 60,
+    coolingOffSeconds: options.coolingOffSeconds ?? 60,
   });
   const contract = registry.address;
   const database = await createProductDatabase({ periodSeconds: PERIOD, chainId, contract });
