@@ -13,6 +13,7 @@ const OWN_STATES: Readonly<Record<string, FailureType>> = {
   KF005: 'log-not-active',
   KF006: 'seal-conflict',
   KF007: 'root-conflict',
+  KF009: 'out-of-order', // a signature of the old signer, after the cut-over: the new one signs
   KF010: 'log-identity-conflict',
   KF011: 'log-not-active',
   KF020: 'wallet-held',

@@ -119,6 +119,8 @@ export function failureType(error: unknown): FailureType | undefined {
 export type Alert = (name: FailureType | AlertName, fields: Readonly<Record<string, string | number>>) => void;
 type AlertName =
   | 'seal-refused'
+  | 'handover-refused'
+  | 'handover-unknown'
   | 'refused-after-simulation'
   | 'reorg'
   | 'anchor-unproved'

@@ -123,7 +123,8 @@ async function endWithin(client: Client, end: LogEnd): Promise<CarriedOver | nul
             first_period = (SELECT floor(extract(epoch FROM clock_timestamp()) / d.period_seconds)::bigint * d.period_seconds
                               FROM kiff.deployment d),
             registered_block = NULL, signed_seq = 0, included_seq = 0, final_seq = 0, frozen_reason = NULL, frozen_at = NULL,
-            signing_blocked = NULL, signing_blocked_at = NULL
+            signing_blocked = NULL, signing_blocked_at = NULL, current_signer = NULL, epoch = 0, custody = 1, key_ref = NULL,
+            signer_since = NULL, held_since = NULL
       WHERE tenant = $1`,
     [tenantId, ordinal + 1, successor.origin, successor.genesisSigner, successor.logId],
   );

@@ -111,17 +111,24 @@ async function send(): Promise<Sent> {
 }
 
 function describe(sent: Sent, waiting: number): string {
-  const behind = waiting > 0 ? ` ${waiting} seals are in a block and not final yet.` : '';
+  const behind = waiting > 0 ? ` ${waiting} seals or steps of handovers are in a block and not final yet.` : '';
   if (sent === 'stopped') {
     return `**Stopped**: the relayer's nonce was used by a transaction that is not ours. Give the worker a new relayer key.${behind}`;
   }
   if (sent.inFlight !== null && sent.advance?.mined !== true) {
-    const what = sent.inFlight.kind === 'anchor' ? 'anchoring seals' : 'registering a log';
-    return `Nonce **${sent.inFlight.nonce}** is in flight, ${what}; ${HELD_UP[sent.advance?.waitsFor ?? 'block']}.${behind}`;
+    return `Nonce **${sent.inFlight.nonce}** is in flight, ${WHAT[sent.inFlight.kind]}; ${HELD_UP[sent.advance?.waitsFor ?? 'block']}.${behind}`;
   }
   if (sent.early > 0) return `${sent.early} seals wait for a block after their period's end.${behind}`;
-  return `Nothing to send.${waiting > 0 ? behind : ' All seals are final.'}`;
+  return `Nothing to send.${waiting > 0 ? behind : ' All of it is final.'}`;
 }
+
+const WHAT: Readonly<Record<NonNullable<Next['inFlight']>['kind'], string>> = {
+  anchor: 'anchoring seals',
+  register: 'registering a log',
+  propose: 'proposing a handover',
+  accept: 'accepting a handover',
+  cancel: 'cancelling a handover',
+};
 
 const HELD_UP: Readonly<Record<NonNullable<Advance['waitsFor']>, string>> = {
   block: 'waiting for its block',

@@ -96,12 +96,20 @@ async function readOwn(
   };
 }
 
+const KINDS = new Map<string, OpenNonce['kind']>([
+  ['anchor', 'anchor'],
+  ['register', 'register'],
+  ['proposeHandover', 'propose'],
+  ['acceptHandover', 'accept'],
+  ['cancelHandover', 'cancel'],
+]);
+
 /** What a call is, if it is one of those that the wallet makes. */
 function kindOf(data: Hex): OpenNonce['kind'] | null {
   try {
     const call = decodeFunctionData({ abi: registryAbi, data });
-    if (call.functionName !== 'anchor' && call.functionName !== 'register') return null;
-    return encodeFunctionData({ abi: registryAbi, ...call }) === data ? call.functionName : null;
+    const kind = KINDS.get(call.functionName);
+    return kind !== undefined && encodeFunctionData({ abi: registryAbi, ...call }) === data ? kind : null;
   } catch {
     return null; // no call of this contract
   }

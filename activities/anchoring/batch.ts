@@ -28,7 +28,7 @@ const FIRST_SEAL_GAS = 40_000n;
  * What the contract sets aside for asking an account with code, 64/63 of (130,000 and 2 a byte), rounded up: with less left it
  * reverts, however little the account uses (SealRegistry, ERC1271_FRAME_GAS).
  */
-const CONTRACT_CALL_GAS = 135_000n;
+export const CONTRACT_CALL_GAS = 135_000n;
 
 /** Gas that these seals need at most. */
 export function plannedGas(seals: readonly QueuedSeal[], kind: SignerKind): bigint {

@@ -10,6 +10,8 @@ import { gasLimit, plannedGas } from './batch.ts';
 import { anchorCall } from './choose.ts';
 import type { FeePolicy } from './fees.ts';
 import { followSeals, type FollowDependencies } from './follow.ts';
+import { handoverGasLimit } from './handover-calls.ts';
+import { createHandovers, type HandoverStanding } from './handovers.ts';
 import { minedOf, nextNonce } from './nonces.ts';
 import { createSealQueue, type LevelChange } from './queue.ts';
 import type { Relayer } from './relayer.ts';
@@ -18,7 +20,7 @@ import { advance } from './send.ts';
 import { settle } from './settle.ts';
 import { createConditions, type Tell } from './tell.ts';
 import { createWallet, type OpenNonce, type Wallet } from './wallet.ts';
-import { anchorable, readQueue, registration } from './work.ts';
+import { anchorable, dueHandover, readQueue, registration } from './work.ts';
 
 export interface AnchoringDependencies {
   pool: Pool;
@@ -73,6 +75,7 @@ export type AnchoringActivities = ReturnType<typeof createAnchoringActivities>;
 export function createAnchoringActivities(deps: AnchoringDependencies) {
   const { pool, chain, contract, relayer, alert, tell } = deps;
   const queue = createSealQueue(pool);
+  const handovers = createHandovers(pool);
   const conditions = createConditions(alert, deps.now);
   const wallet = (): Wallet =>
     createWallet(pool, {
@@ -110,6 +113,7 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
   const work: FollowDependencies = {
     ...deps,
     queue,
+    handovers,
     conditions,
     writeLevels,
     freeze: ({ tenantId, seq }) => freezeLog(deps, tenantId, 'chain-differs', { seq }),
@@ -142,8 +146,8 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
       const mine = await held();
       const open = await mine.openNonce();
       if (open !== null) return { inFlight: { nonce: open.nonce, kind: open.kind }, early: 0 };
-      // They take turns, so that a rush of new tenants holds up no seal, nor costly seals cheap ones, nor either new tenants.
-      const kinds = ['key', 'contract', 'register'] as const;
+      // They take turns, so that a rush of new tenants holds up no seal, nor costly seals cheap ones, nor any of them a handover.
+      const kinds = ['key', 'handover', 'contract', 'register'] as const;
       const turn = (((await mine.last())?.nonce ?? -1) + 1) % kinds.length;
       const seals = await readQueue(work);
       let early = 0;
@@ -152,6 +156,11 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
           const call = await registration(work);
           if (call === null) continue;
           return { inFlight: await openNonce(mine, 'register', call, (estimate) => (estimate * 5n) / 4n), early };
+        }
+        if (kind === 'handover') {
+          const due = await dueHandover(work, mine);
+          if (due === null) continue;
+          return { inFlight: await openNonce(mine, due.kind, due.data, handoverGasLimit), early };
         }
         const found = await anchorable(work, seals[kind], kind);
         early += found.early;
@@ -184,6 +193,17 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
     /** Follows seals that are in a block, and looks after what is final. @returns how many are not final yet */
     async confirmSeals(): Promise<{ waiting: number; final: number }> {
       return followSeals(work, await held());
+    },
+
+    /** Where a migration's handover stands on chain; null while there is none. */
+    async handoverStanding({
+      tenantId,
+      migrationId,
+    }: {
+      tenantId: string;
+      migrationId: string;
+    }): Promise<HandoverStanding | null> {
+      return handovers.standing(tenantId, migrationId);
     },
 
     /** Whether the relayer's money lasts. @returns hours of sealing that are left; null while nothing was spent */

@@ -18,8 +18,8 @@ export interface FinalityDependencies {
   agreed: AgreedChain;
   contract: Hex;
   alert: Alert;
-  /** Our own struct hash at a seq of each tenant. */
-  sealHashes: (places: readonly { tenantId: string; seq: number }[]) => Promise<Map<string, Hex>>;
+  /** Every head that our log had at a seq of each tenant: our seal's hash, or an acceptance's on top of it. */
+  heads: (places: readonly { tenantId: string; seq: number }[]) => Promise<Map<string, readonly Hex[]>>;
 }
 
 /** What one endpoint says of seals, in a form that can be compared with another's. */
@@ -58,8 +58,8 @@ export async function judgeFinal(
     );
   };
 
-  // Our seals are a chain of hashes: a head that equals ours at its seq has everything before it behind it.
-  const ours = await deps.sealHashes(evidence.logs.filter(({ seq }) => seq > 0));
+  // Our seals and successions are a chain of hashes: a head that is ours at its seq has everything before it behind it.
+  const ours = await deps.heads(evidence.logs.filter(({ seq }) => seq > 0));
   const standing = new Map(evidence.logs.map((log) => [log.tenantId, log]));
   const verdict: { final: LevelChange[]; unproved: LevelChange[] } = { final: [], unproved: [] };
   const differing = new Map<string, number>();
@@ -67,7 +67,7 @@ export async function judgeFinal(
     const log = standing.get(seal.tenantId);
     if (!stands(seal) || log === undefined || log.seq < seal.seq) {
       verdict.unproved.push(changeOf(seal, 'sealed', null));
-    } else if (ours.get(seal.tenantId) === log.head) {
+    } else if (ours.get(seal.tenantId)?.includes(log.head) === true) {
       const { txHash, blockNumber, blockHash, logIndex } = seal;
       verdict.final.push(changeOf(seal, 'final', { txHash, blockNumber, blockHash, logIndex }));
     } else {

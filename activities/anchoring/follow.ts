@@ -1,7 +1,7 @@
 /** One look at everything that is in a block: first what the tip says, then, for what it has left behind, what is final. */
-import type { Pool } from 'pg';
 import { freezeLog } from '../log/freeze.ts';
 import { changeOf, followTip } from './confirm.ts';
+import { followHandoverTip, settleHandovers, type HandoverDependencies } from './follow-handovers.ts';
 import { judgeFinal, watchFinality } from './finality.ts';
 import { watchMined } from './nonces.ts';
 import type { Anchor, AnchoredSeal, LevelChange } from './queue.ts';
@@ -11,16 +11,15 @@ import type { WorkDependencies } from './work.ts';
 /** Seals, or logs, looked at in one go. */
 const AT_ONCE = 500;
 
-export interface FollowDependencies extends WorkDependencies {
-  pool: Pool;
-}
+export type FollowDependencies = WorkDependencies & HandoverDependencies;
 
-/** @returns how many of our seals are in a block and not final yet, and how many have become final now */
+/** @returns how many of our seals, and of handovers' steps, are in a block and not final yet; how many seals have become final now */
 export async function followSeals(
   deps: FollowDependencies,
   wallet: Wallet,
 ): Promise<{ waiting: number; final: number }> {
   await watchMined(deps, wallet);
+  await followHandoverTip(deps, wallet);
   const standing = await followAll(deps);
 
   const { agreed, queue } = deps;
@@ -34,11 +33,13 @@ export async function followSeals(
     },
     await wallet.finality(),
   );
-  const ripe = standing.filter((seal) => BigInt(seal.blockNumber) <= final.number);
+  // Successions first: they are heads of the log as its seals are. While they are not known, no seal is judged.
+  const known = await settleHandovers(deps, wallet, final);
+  const ripe = standing.filter((seal) => known && BigInt(seal.blockNumber) <= final.number);
   let count = 0;
   for (let from = 0; from < ripe.length; from += AT_ONCE) {
     const verdict = await judgeFinal(
-      { ...deps, sealHashes: (places) => queue.sealHashes(places) },
+      { ...deps, heads: (places) => queue.heads(places) },
       final,
       ripe.slice(from, from + AT_ONCE),
     );
@@ -51,7 +52,8 @@ export async function followSeals(
   await wallet.noncesFinal(final.number, counted);
   // Last: what was not looked at for a crash in between is looked at again.
   await wallet.setFinality(final);
-  return { waiting: standing.length - count, final: count };
+  const { unsettled } = await deps.handovers.open();
+  return { waiting: standing.length - count + unsettled, final: count };
 }
 
 /** Writes what the tip says of all seals that are in a block. @returns those that still are in the block that we know */

@@ -79,13 +79,18 @@ export function createSealQueue(pool: Pool) {
       if (tenantIds.length > 0) await pool.query('SELECT kiff.set_unregistered($1)', [tenantIds]);
     },
 
-    /** Our own struct hash at a seq of each tenant; absent where we have no signed seal there. */
-    async sealHashes(places: readonly { tenantId: string; seq: number }[]): Promise<Map<string, Hex>> {
-      const { rows } = await pool.query<{ tenant: string; seal_hash: Buffer | null }>(
-        'SELECT tenant, seal_hash FROM kiff.seal_hashes($1, $2)',
+    /**
+     * Every head that a log of ours had at a seq of each tenant: our own seal's hash, and those of acceptances on top of it. None
+     * where we have neither.
+     */
+    async heads(places: readonly { tenantId: string; seq: number }[]): Promise<Map<string, readonly Hex[]>> {
+      const { rows } = await pool.query<{ tenant: string; head: Buffer }>(
+        'SELECT tenant, head FROM kiff.log_heads($1, $2)',
         [places.map((place) => place.tenantId), places.map((place) => place.seq)],
       );
-      return new Map(rows.flatMap((row) => (row.seal_hash === null ? [] : [[row.tenant, toHex(row.seal_hash)]])));
+      const heads = new Map<string, Hex[]>();
+      for (const { tenant, head } of rows) heads.set(tenant, [...(heads.get(tenant) ?? []), toHex(head)]);
+      return heads;
     },
 
     /** Signed seals that are in no block, by log and seq; logs with the least to catch up first. */

@@ -4,16 +4,24 @@ import { registryAbi } from '../../contracts/registry.ts';
 import type { Hex } from '../../protocol/hex.ts';
 import { isRefusal } from './choose.ts';
 import { refusals, sealedEvents } from './events.ts';
+import type { FollowDependencies } from './follow.ts';
+import { noteHandovers } from './follow-handovers.ts';
+import { handoverIn } from './handover-calls.ts';
+import { handoverEvents } from './handover-events.ts';
 import type { LevelChange } from './queue.ts';
-import type { WorkDependencies } from './work.ts';
 
 /**
  * @param call what the transaction called
  * @returns how many seals of ours it anchored
  */
-export async function settle(deps: WorkDependencies, call: Hex, receipt: TransactionReceipt): Promise<number> {
+export async function settle(deps: FollowDependencies, call: Hex, receipt: TransactionReceipt): Promise<number> {
   const { contract, queue } = deps;
   const reverted = receipt.status === 'reverted';
+  await noteHandovers(deps, handoverEvents(receipt, contract));
+  const handover = handoverIn(call);
+  // Its account, or somebody who was faster, made the simulation untrue.
+  if (handover !== null && reverted)
+    await deps.handovers.refuse(handover.logId, handover.handoverHash, 'reverted', null);
   const events = sealedEvents(receipt, contract);
   // After a revert nobody knows whose seal it was: all of them go on in batches that have gas for the worst.
   const failed = reverted ? logsOf(call) : refusals(receipt, contract).filter(({ outcome }) => isRefusal(outcome));
@@ -37,7 +45,7 @@ export async function settle(deps: WorkDependencies, call: Hex, receipt: Transac
   return changes.length;
 }
 
-/** The logs whose seals a call anchors; none for a registration. */
+/** The logs whose seals a call anchors; none for any other call. */
 function logsOf(call: Hex): { logId: Hex }[] {
   const { functionName, args } = decodeFunctionData({ abi: registryAbi, data: call });
   return functionName === 'anchor' ? args[0].map(({ logId }) => ({ logId })) : [];

@@ -29,6 +29,8 @@ const EVENTS = [
   'seal.relayed',
   /** The contract does not take these yet: their logs rest. `logs`. */
   'seal.held-back',
+  /** The chain says something new of a handover, whoever sent it. `fact`, `level`, `handover`, `tenantId`, `block`. */
+  'handover.seen',
 ] as const;
 type AnchoringEvent = (typeof EVENTS)[number];
 

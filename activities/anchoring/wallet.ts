@@ -7,11 +7,13 @@ import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 import type { BlockName } from '../chain/endpoints.ts';
 import { failure } from '../failures.ts';
 import type { Offer } from './fees.ts';
+import type { HandoverEvent } from './handover-events.ts';
+import { newsOf, rowOf, type HandoverNews, type NewsRow } from './handovers.ts';
 import type { Spending } from './runway.ts';
 
 export interface OpenNonce {
   nonce: number;
-  kind: 'register' | 'anchor';
+  kind: 'register' | 'anchor' | 'propose' | 'accept' | 'cancel';
   to: Hex;
   data: Hex;
   gas: bigint;
@@ -213,6 +215,37 @@ export function createWallet(pool: Pool, { chainId, relayer, run, leaseSeconds }
         run,
         number.toString(),
         bytes(hash),
+      ]);
+    },
+
+    /** The block up to which all handovers' events are final and known; null before the first look. */
+    async handoversBlock(): Promise<bigint | null> {
+      const { rows } = await pool.query<{ handovers_block: number | null }>(
+        `SELECT handovers_block FROM kiff.wallets WHERE ${OF_WALLET}`,
+        [...wallet],
+      );
+      const block = rows[0]?.handovers_block ?? null;
+      return block === null ? null : BigInt(block);
+    },
+
+    /** Takes in all events of handovers in final blocks up to `upto`. An acceptance among them is the cut-over. */
+    async settleHandovers(events: readonly HandoverEvent[], upto: bigint): Promise<HandoverNews[]> {
+      const { rows } = await pool.query<NewsRow>('SELECT * FROM kiff.settle_handovers($1, $2, $3, $4, $5)', [
+        ...wallet,
+        run,
+        JSON.stringify(events.map(rowOf)),
+        upto.toString(),
+      ]);
+      return rows.map(newsOf);
+    },
+
+    /** Handovers that were not accepted up to a final block of this time, and cannot be after it, are dead. */
+    async lapseHandovers(block: bigint, time: bigint): Promise<void> {
+      await pool.query('SELECT kiff.lapse_handovers($1, $2, $3, $4, $5)', [
+        ...wallet,
+        run,
+        block.toString(),
+        time.toString(),
       ]);
     },
 

@@ -11,8 +11,11 @@ import { failureType, type Alert } from '../failures.ts';
 import { cutBatch, type SignerKind } from './batch.ts';
 import { divide, isRefusal, judge, outcomesOf, type Verdicts } from './choose.ts';
 import { findSealed, placeOf } from './events.ts';
+import { followHandoverTip, type HandoverDependencies } from './follow-handovers.ts';
+import { handoverCallData, refusalOf, type HandoverCall } from './handover-calls.ts';
 import type { LevelChange, QueuedSeal, SealQueue } from './queue.ts';
 import type { SendDependencies } from './send.ts';
+import type { Wallet } from './wallet.ts';
 
 export interface WorkDependencies extends SendDependencies {
   agreed: AgreedChain;
@@ -50,6 +53,31 @@ export async function registration(deps: WorkDependencies): Promise<Hex | null> 
     }
     if (logs.length < LOGS) return null;
   }
+}
+
+/** Handovers looked at in one go. */
+const HANDOVERS = 50;
+/** Not yet, and soon: the chain's clock is behind, or a seal that the acceptance is over is not in its block (any more). */
+const SOON_SECONDS = 5;
+
+/** The first call for a handover that the contract takes now. The others rest, each for a while. */
+export async function dueHandover(deps: HandoverDependencies, wallet: Wallet): Promise<HandoverCall | null> {
+  for (const due of await deps.handovers.due(HANDOVERS)) {
+    const data = handoverCallData(due);
+    const refusal = await refusalOf(deps, data);
+    if (refusal === null) return { kind: due.call, data };
+    // Whoever was faster with what we have signed is as good as we.
+    await followHandoverTip(deps, wallet);
+    const { handover, handoverHash: hash, tenantId, call } = due;
+    const still = await deps.handovers.due(HANDOVERS);
+    if (!still.some((each) => each.handoverHash === hash && each.call === call)) continue;
+    const soon = refusal === 'TooSoon' || (call === 'accept' && refusal === 'InvalidSignature');
+    if (refusal !== due.refused && refusal !== 'TooSoon') {
+      deps.alert('handover-refused', { tenantId, handover: hash, call, outcome: refusal });
+    }
+    await deps.handovers.refuse(handover.logId, hash, refusal, soon ? SOON_SECONDS : null);
+  }
+  return null;
 }
 
 /** The queue's head, by kind of signer. */
