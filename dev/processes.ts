@@ -39,6 +39,9 @@ export const PROCESSES = [
 ] as const;
 export type ProcessName = (typeof PROCESSES)[number];
 
+/** What has an environment of its own: the processes, and the operator's recovery, which is started by hand and ends. */
+export type ProgramName = ProcessName | 'recovery';
+
 const ENTRY: Record<ProcessName, string> = {
   api: 'api/ingest/main.js',
   custody: 'api/custody/main.js',
@@ -53,8 +56,8 @@ const ENTRY: Record<ProcessName, string> = {
 /** The application plane: served over HTTP, and without Temporal, KMS or chain. */
 export const isApi = (name: ProcessName): boolean => ENTRY[name].startsWith('api/');
 
-/** The whole environment of one process. */
-export function environmentOf(name: ProcessName, around: Surroundings): Record<string, string> {
+/** The whole environment of one program. */
+export function environmentOf(name: ProgramName, around: Surroundings): Record<string, string> {
   const { env, secrets, superuserUrl, temporal } = around;
   const database = (login: Parameters<typeof loginUrl>[2]) => loginUrl(superuserUrl, secrets, login, PRODUCT);
   const chain = { CHAIN_ID: String(around.chainId), CONTRACT: around.contract };
@@ -142,6 +145,16 @@ export function environmentOf(name: ProcessName, around: Surroundings): Record<s
         DATABASE_URL: database('kiff_migrate'),
         TENANT_LOGIN_SECRET: secrets.tenantLogin,
         CUSTODY_LOGIN_SECRET: secrets.custodyLogin,
+      };
+    case 'recovery':
+      return {
+        ...temporal.env,
+        ...chain,
+        BASE_RPC_URL: around.rpcUrl,
+        ...incarnation,
+        DATABASE_URL: database('kiff_recovery'),
+        JOURNAL_URL: loginUrl(superuserUrl, secrets, 'kiff_journal_recovery', JOURNAL),
+        FROM_BLOCK: String(around.fromBlock),
       };
   }
 }

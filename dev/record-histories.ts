@@ -21,6 +21,8 @@ const RECORDED = {
   'tenant-onboarding': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Completed'`,
   // Stop the anchoring worker (SIGSTOP), create a tenant, cancel its onboarding.
   'tenant-onboarding-undone': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Canceled'`,
+  // `kiff recover --end kiff.dev/t/demo --reason signer-lost` (docs/recovery.md).
+  'end-log': `WorkflowType = 'endLog' AND ExecutionStatus = 'Completed'`,
 } as const;
 
 const [, , directory, ...names] = process.argv;
@@ -47,5 +49,7 @@ try {
 
 /** Which process on which machine did it is nobody's business. */
 function anonymous(name: string, value: unknown): unknown {
-  return name === 'identity' ? 'recorded' : value;
+  // A worker's own queue is named after its identity.
+  const ownQueue = name === 'name' && typeof value === 'string' && /^\d+@/.test(value);
+  return name === 'identity' || ownQueue ? 'recorded' : value;
 }

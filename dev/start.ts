@@ -13,8 +13,9 @@ import { LOCAL_PARTY } from './clerk.ts';
 import { downloadPolicy, downloadReceipt, postRecords, untilFinal, verifyWithCli, type Receipt } from './demo.ts';
 import { readStackEnv, type StackEnv } from './env.ts';
 import { bringUp } from './parts.ts';
+import { environmentOf } from './processes.ts';
 import { startStack, type Stack } from './stack.ts';
-import { claimState, clearState, readJson, stateDirectory, writeJson } from './state.ts';
+import { claimState, clearState, readJson, stateDirectory, writeEnv, writeJson } from './state.ts';
 import { createTenant, operatorUrl, periodsBehind, type LocalTenant } from './tenant.ts';
 
 const DEMO = 'demo';
@@ -125,6 +126,7 @@ async function demoTenant(stack: Stack, state: string): Promise<{ tenant: LocalT
     );
   }
   const { around, apiUrl, registry } = stack;
+  writeEnv(join(state, 'recovery.env'), environmentOf('recovery', around));
   writeJson(file, {
     apiUrl,
     webhooksUrl: `http://127.0.0.1:${around.webhooksPort}`,

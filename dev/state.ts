@@ -68,7 +68,17 @@ export function claimState(directory: string): () => void {
 
 /** Writes a JSON file with mode 0600, whole or not at all. */
 export function writeJson(file: string, value: unknown): void {
-  writeFileSync(`${file}.new`, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o600 });
+  writePrivate(file, `${JSON.stringify(value, null, 2)}\n`);
+}
+
+/** Writes a program's environment as `node --env-file` and shells read it, as {@link writeJson} writes. */
+export function writeEnv(file: string, env: Readonly<Record<string, string>>): void {
+  const lines = Object.entries(env).map(([name, value]) => `${name}='${value}'\n`);
+  writePrivate(file, lines.join(''));
+}
+
+function writePrivate(file: string, text: string): void {
+  writeFileSync(`${file}.new`, text, { mode: 0o600 });
   renameSync(`${file}.new`, file);
 }
 

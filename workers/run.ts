@@ -26,7 +26,7 @@ export interface WorkerOptions {
   concurrentActivities?: number;
   /** Around every activity, inside of what keeps failures fixed. */
   interceptors?: ActivityInterceptorsFactory[];
-  /** Runs once the worker is connected and before it polls. */
+  /** Runs once Temporal is connected and before there is a worker: the connection of one that never ran cannot be closed. */
   prepare?: (connection: NativeConnection, namespace: string) => Promise<void>;
   /** Goes on beside the worker, and is stopped before its connection closes. */
   beside?: (connection: NativeConnection, namespace: string) => { stop(): Promise<void> };
@@ -49,6 +49,7 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
   const { temporal, taskQueue, activities, log, workflowBundle, concurrentActivities, interceptors = [] } = options;
   const namespace = namespaceOf(temporal);
   try {
+    await options.prepare?.(connection, namespace);
     const worker = await Worker.create({
       connection,
       namespace,
@@ -59,7 +60,6 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
       ...(workflowBundle === undefined ? {} : { workflowBundle }),
       ...(concurrentActivities === undefined ? {} : { maxConcurrentActivityTaskExecutions: concurrentActivities }),
     });
-    await options.prepare?.(connection, namespace);
     const running = worker.run();
     const beside = options.beside?.(connection, namespace);
     log.info({ taskQueue, namespace }, 'ready');

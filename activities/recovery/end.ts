@@ -15,7 +15,6 @@ import { logSchema } from '../../sql/login.ts';
 import { readLogEvents } from '../chain/log-events.ts';
 import { reachable } from '../chain/registry.ts';
 import type { CompareDependencies, Comparison } from './compare.ts';
-import { freezeByOperator } from './freeze.ts';
 import { orderEnd } from './rebuild.ts';
 
 export interface EndDependencies extends CompareDependencies {
@@ -34,10 +33,12 @@ export interface Ended {
   carried: CarriedOver | null;
 }
 
-/** Ends a tenant's current log, for a reason, and begins the next one. */
+/**
+ * Ends a tenant's current log, which is frozen, for a reason, and begins the next one.
+ * @throws failure end-not-ordered when another seal is the last good one by now
+ */
 export async function endByOperator(deps: EndDependencies, compared: Comparison, reason: EndReason): Promise<Ended> {
   const { tenantId, ordinal, logId: id } = compared.log;
-  await freezeByOperator(deps.pool, tenantId, reason);
   if (!compared.ended) {
     const { seq, block } = compared.lastGood;
     await orderEnd(deps.journalPool, id, { reason, lastSeq: seq, lastBlock: block });

@@ -3,6 +3,7 @@
  */
 import type { Pool } from 'pg';
 import type { EndReason } from '../../protocol/ending.ts';
+import { failureType } from '../failures.ts';
 import { compareLog, type CompareDependencies, type Comparison } from './compare.ts';
 import type { CurrentLog } from './directory.ts';
 import { endByOperator, type Ended, type EndDependencies } from './end.ts';
@@ -99,9 +100,21 @@ export function createRecovery(deps: RecoveryDependencies) {
       const log = await logOf(origin);
       const because = reason ?? (log.frozenReason as EndReason | null);
       if (because === null) throw new Refused(`${origin} is not frozen: say --reason why it ends`);
-      const compared = await compareLog(deps, log, false);
+      let compared = await compareLog(deps, log, false);
       if (compared.journalBehind) throw new Refused(`the journal does not know seals of ${origin}: rebuild it first`);
-      return endByOperator(deps, compared, because);
+      // It may have been sealed until now. From here on nothing new of it is signed or sent.
+      await freezeByOperator(pool, log.tenantId, because);
+      for (;;) {
+        const { lastGood } = compared;
+        try {
+          return await endByOperator(deps, compared, because);
+        } catch (error) {
+          if (failureType(error) !== 'end-not-ordered') throw error;
+          // What was on its way to the chain has become final since, and is the last good seal now.
+          compared = await compareLog(deps, log, false);
+          if (compared.lastGood.seq === lastGood.seq) throw error;
+        }
+      }
     },
   };
 }

@@ -1,5 +1,6 @@
 /** An operator's recovery on a test's sealing plane: real logins, the real signer, and Temporal's part done by a plain call. */
 import { createPool } from '../../activities/database.ts';
+import { failureType } from '../../activities/failures.ts';
 import { createKeyAdminActivities } from '../../activities/keyadmin/create.ts';
 import { createDirectory } from '../../activities/recovery/directory.ts';
 import { createRecovery, type Recovery } from '../../activities/recovery/recover.ts';
@@ -45,6 +46,17 @@ export async function recoveryPlane(plane: Plane): Promise<RecoveryPlane> {
     onboardingAbandoned: async () => false,
     alert: () => undefined,
   });
+  /** Temporal's retries: for as long as the chain needs. */
+  const whenFinal = async <T>(work: () => Promise<T>): Promise<T> => {
+    for (;;) {
+      try {
+        return await work();
+      } catch (error) {
+        if (failureType(error) !== 'not-final') throw error;
+        await plane.mine();
+      }
+    }
+  };
   return {
     ends,
     rpcUrl,
@@ -62,7 +74,7 @@ export async function recoveryPlane(plane: Plane): Promise<RecoveryPlane> {
         periodSeconds: database.periodSeconds,
         incarnation,
         async signEnd({ tenantId, ordinal }) {
-          const { note } = await ends.signEnd({ tenantId, ordinal });
+          const { note } = await whenFinal(() => ends.signEnd({ tenantId, ordinal }));
           return { note, ...(await keys.createTenantKey({ tenantId, ordinal: ordinal + 1 })) };
         },
       }),

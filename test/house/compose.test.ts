@@ -19,6 +19,7 @@ import { readMigrationEnv } from '../../sql/env.ts';
 import { readAnchoringEnv } from '../../workers/anchoring/env.ts';
 import { readKeyAdminEnv } from '../../workers/keyadmin/env.ts';
 import { readMigrationWorkerEnv } from '../../workers/migration/env.ts';
+import { readRecoveryEnv } from '../../workers/recovery/env.ts';
 import { readSealingEnv } from '../../workers/sealing/env.ts';
 import { readSigningEnv } from '../../workers/signing/env.ts';
 import { SEARCH_ATTRIBUTES } from '../../workflows/attributes.ts';
@@ -26,7 +27,10 @@ import { developmentValues, environmentOf, filled, variablesIn, written, type Se
 
 const services = Object.entries(written.services);
 const isSecret = (variable: string): boolean => /(PASSWORD|SECRET|SECRET_ACCESS_KEY|PROMISE_KEY)$/.test(variable);
-const OWN = ['api', 'custody', 'webhooks', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration', 'migrate'];
+const PROCESSES = ['api', 'custody', 'webhooks', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration', 'migrate'];
+/** Started by hand, and in a profile that nothing else is in. */
+const BY_HAND = ['recovery'];
+const OWN = [...PROCESSES, ...BY_HAND];
 const WORKERS = ['sealing', 'signing', 'anchoring', 'keyadmin', 'migration'];
 
 /** Its own networks; with `network_mode: service:x` it sits in x's. */
@@ -83,6 +87,7 @@ describe('docker-compose.yml', () => {
       keyadmin: readKeyAdminEnv,
       migration: readMigrationWorkerEnv,
       migrate: readMigrationEnv,
+      recovery: readRecoveryEnv,
       kms: readKmsEnv,
       devnet: readDevnetEnv,
     };
@@ -96,6 +101,7 @@ describe('docker-compose.yml', () => {
       keyadmin: 'KMS_ADMIN_ARN',
       migration: 'TENANT_LOGIN_SECRET',
       migrate: 'KIFF_API_PASSWORD',
+      recovery: 'FROM_BLOCK',
       kms: 'KMS_PRINCIPALS',
       devnet: 'CONTRACT',
     };
@@ -110,8 +116,10 @@ describe('docker-compose.yml', () => {
     }
 
     it('and starts a program that exists', () => {
-      const entries = services.flatMap(([name, { command }]) =>
-        (command ?? []).flatMap((word) => (/^dist\/.+\.js$/.test(word) ? [[name, word] as const] : [])),
+      const entries = services.flatMap(([name, { entrypoint, command }]) =>
+        [...(entrypoint ?? []), ...(command ?? [])].flatMap((word) =>
+          /^dist\/.+\.js$/.test(word) ? [[name, word] as const] : [],
+        ),
       );
       assert.deepEqual(entries.map(([name]) => name).toSorted(), [...OWN, 'devnet', 'kms'].toSorted());
       for (const [name, entry] of entries) {
@@ -164,6 +172,15 @@ describe('docker-compose.yml', () => {
       anchoring: [...temporal, ...kms, ...chain, 'BASE_RPC_URLS', 'DATABASE_URL', 'FROM_BLOCK', 'KIFF_INCARNATION'],
       keyadmin: [...temporal, ...kms, ...roles, 'DATABASE_URL', 'KIFF_INCARNATION'],
       migration: [...temporal, 'KIFF_INCARNATION', 'DATABASE_URL', 'TENANT_LOGIN_SECRET', 'CUSTODY_LOGIN_SECRET'],
+      recovery: [
+        ...temporal,
+        ...chain,
+        'BASE_RPC_URL',
+        'DATABASE_URL',
+        'JOURNAL_URL',
+        'FROM_BLOCK',
+        'KIFF_INCARNATION',
+      ],
     };
     for (const [name, expected] of Object.entries(names)) {
       it(`${name}: ${expected.length} variables`, () => {
@@ -184,8 +201,8 @@ describe('docker-compose.yml', () => {
         KIFF_KEYADMIN_PASSWORD: ['keyadmin', 'migrate'],
         KIFF_JOURNAL_PASSWORD: ['migrate', 'signing'],
         KIFF_JOURNAL_MIGRATE_PASSWORD: ['migrate'],
-        KIFF_RECOVERY_PASSWORD: ['migrate'],
-        KIFF_JOURNAL_RECOVERY_PASSWORD: ['migrate'],
+        KIFF_RECOVERY_PASSWORD: ['migrate', 'recovery'],
+        KIFF_JOURNAL_RECOVERY_PASSWORD: ['migrate', 'recovery'],
         KIFF_MIGRATE_PASSWORD: ['migrate', 'migration'],
         PRODUCT_DB_SUPERUSER_PASSWORD: ['migrate', 'product-db'],
         JOURNAL_DB_SUPERUSER_PASSWORD: ['journal-db', 'migrate'],
@@ -216,12 +233,21 @@ describe('docker-compose.yml', () => {
         ['anchoring', 'kiff_anchoring'],
         ['keyadmin', 'kiff_keyadmin'],
         ['migration', 'kiff_migrate'],
+        ['recovery', 'kiff_recovery'],
       ] as const) {
         const url = new URL(environmentOf(name)['DATABASE_URL'] ?? '');
         assert.deepEqual([url.username, url.hostname, url.pathname], [login, 'product-db', '/kiff']);
       }
-      const journal = new URL(environmentOf('signing')['JOURNAL_URL'] ?? '');
-      assert.deepEqual([journal.username, journal.hostname], ['kiff_journal', 'journal-db']);
+      for (const [name, login] of [
+        ['signing', 'kiff_journal'],
+        ['recovery', 'kiff_journal_recovery'],
+      ] as const) {
+        const journal = new URL(environmentOf(name)['JOURNAL_URL'] ?? '');
+        assert.deepEqual(
+          [journal.username, journal.hostname, journal.pathname],
+          [login, 'journal-db', '/kiff_journal'],
+        );
+      }
     });
 
     it('no secret stands in the file itself', () => {
@@ -248,7 +274,7 @@ describe('docker-compose.yml', () => {
     }
 
     for (const [target, sources] of Object.entries({
-      'journal-db': ['migrate', 'signing'],
+      'journal-db': ['migrate', 'recovery', 'signing'],
       'product-db': [
         'anchoring',
         'api',
@@ -256,14 +282,15 @@ describe('docker-compose.yml', () => {
         'keyadmin',
         'migrate',
         'migration',
+        'recovery',
         'sealing',
         'signing',
         'webhooks',
       ],
       'temporal-db': ['temporal', 'temporal-schema'],
-      temporal: [...WORKERS, 'temporal-db', 'temporal-schema', 'temporal-setup', 'temporal-ui'],
+      temporal: [...WORKERS, 'recovery', 'temporal-db', 'temporal-schema', 'temporal-setup', 'temporal-ui'],
       kms: ['anchoring', 'devnet', 'keyadmin', 'kms-port', 'signing'],
-      anvil: ['anchoring', 'devnet', 'signing'],
+      anvil: ['anchoring', 'devnet', 'recovery', 'signing'],
     })) {
       it(`${target} is reached by ${sources.length} services`, () => {
         assert.deepEqual(reachedBy(target), sources.toSorted());
@@ -283,6 +310,7 @@ describe('docker-compose.yml', () => {
         'keyadmin',
         'kms',
         'kms-port',
+        'recovery',
         'signing',
         'temporal-ui',
         'webhook-ingress',
@@ -312,9 +340,17 @@ describe('docker-compose.yml', () => {
         assert.deepEqual(service.cap_drop, ['ALL']);
         assert.deepEqual(service.security_opt, ['no-new-privileges:true']);
         assert.equal(service.build?.target, 'production');
-        assert.equal(service.profiles, undefined);
+        assert.deepEqual(service.profiles, BY_HAND.includes(name) ? [name] : undefined);
       });
     }
+
+    it('and what is started by hand is not started again when it has ended', () => {
+      for (const name of BY_HAND) {
+        assert.equal(written.services[name]?.restart, 'no');
+        for (const [other, { depends_on: needs = {} }] of services)
+          assert.ok(!(name in needs), `${other} needs ${name}`);
+      }
+    });
 
     it('without root, by the image', () => {
       const stages = readFileSync(join(packageRoot, 'Dockerfile'), 'utf8').split(/^FROM /m);

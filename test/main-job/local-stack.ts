@@ -1,8 +1,11 @@
 /** The whole local stack, as `npm start` brings it up, for tests that break it. One per test run, on parts of its own. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text as textOf } from 'node:stream/consumers';
 import { DescribeKeyCommand } from '@aws-sdk/client-kms';
 import { Client, Connection } from '@temporalio/client';
 import pg from 'pg';
@@ -10,12 +13,14 @@ import type { PublicClient } from 'viem';
 import { tenantKeyAlias } from '../../activities/kms/keys.ts';
 import { registryAbi } from '../../contracts/registry.ts';
 import { startAnvil } from '../../dev/anvil.ts';
+import { prepareLocalDatabases } from '../../dev/databases.ts';
 import { readStackEnv } from '../../dev/env.ts';
 import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
 import { withAdminKms } from '../../dev/kms-client.ts';
 import { removePostgres } from '../../dev/postgres.ts';
 import { startOwn, type ProcessName } from '../../dev/processes.ts';
 import type { Exit, RunningProcess } from '../../dev/process.ts';
+import { packageRoot } from '../../dev/root.ts';
 import { startStack, type Stack } from '../../dev/stack.ts';
 import { createTenant, type LocalTenant } from '../../dev/tenant.ts';
 import type { Hex } from '../../protocol/hex.ts';
@@ -27,6 +32,13 @@ import { temporalServer } from './temporal-server.ts';
 
 /** Seconds: long enough to post into, short enough to wait for. */
 export const PERIOD_SECONDS = 4;
+
+/** What a program of a person's came to. */
+export interface Answer {
+  code: number | null;
+  stdout: string;
+  stderr: string;
+}
 
 export interface LocalStack {
   stack: Stack;
@@ -49,6 +61,12 @@ export interface LocalStack {
   terminate(name: ProcessName): Promise<Exit & { after: number }>;
   /** Starts a process again that was ended. @param besides what goes into its environment to spoil it */
   revive(name: ProcessName, besides?: Readonly<Record<string, string>>): Promise<void>;
+  /** Stops every process, and configures them under another name (KIFF_INCARNATION) for when they are started again. */
+  reconfigure(incarnation: string): Promise<void>;
+  /** Runs the migration job. */
+  migrate(): Promise<void>;
+  /** Runs the `kiff` command as the program that it is. @param env all of its environment */
+  kiff(args: readonly string[], env?: Readonly<Record<string, string>>): Promise<Answer>;
   /** Ends the Temporal server as a power cut would. */
   killTemporal(): Promise<void>;
   /** Starts it again where it was, on what it had written. */
@@ -75,6 +93,7 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
   const url = new URL(around.superuserUrl);
   url.pathname = `/${PRODUCT}`;
   const superuser = new pg.Pool({ connectionString: url.href, max: 2 });
+  superuser.on('error', () => undefined); // an idle connection breaks when a test puts another database in its place
   const extra: RunningProcess[] = [];
   let count = 0;
   const tenants = async (wanted: number): Promise<LocalTenant[]> => {
@@ -140,6 +159,25 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
     },
     async revive(name, besides) {
       processes.set(name, await startOwn(name, around, undefined, besides));
+    },
+    async reconfigure(incarnation) {
+      await Promise.all([...processes.keys()].map((name) => taken(name).stop(15_000)));
+      around.env = { ...around.env, KIFF_INCARNATION: incarnation };
+    },
+    async migrate() {
+      const { chainId, contract, periodSeconds } = around;
+      const { KIFF_HOST: host, KIFF_INCARNATION: incarnation } = around.env;
+      const deployment = { host, chainId, contract, periodSeconds, incarnation };
+      await prepareLocalDatabases(around.superuserUrl, around.secrets, deployment);
+    },
+    async kiff(args, programEnv = {}) {
+      const child = spawn(process.execPath, [join(packageRoot, 'dist/cli/kiff.js'), ...args], { env: programEnv });
+      const [stdout, stderr, [code]] = await Promise.all([
+        textOf(child.stdout),
+        textOf(child.stderr),
+        once(child, 'close') as Promise<[number | null]>,
+      ]);
+      return { code, stdout, stderr };
     },
     killTemporal: () => server.kill(),
     reviveTemporal: () => server.revive(),

@@ -1,7 +1,7 @@
 /** What each process is given, and what Temporal is told. What credentials may do is tried in test/walls/. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { PROCESSES, environmentOf, type ProcessName } from '../../dev/processes.ts';
+import { PROCESSES, environmentOf, type ProcessName, type ProgramName } from '../../dev/processes.ts';
 import type { LocalTenant } from '../../dev/tenant.ts';
 import { auditRecord, get, post, until, untilLevel } from './client.ts';
 import { localStack, type LocalStack } from './local-stack.ts';
@@ -45,7 +45,8 @@ describe('processes and histories', function () {
 
     it('no two of them share a database login or an access key', () => {
       const { around } = local.stack;
-      const credentials = PROCESSES.flatMap((name) => {
+      const programs: readonly ProgramName[] = [...PROCESSES, 'recovery'];
+      const credentials = programs.flatMap((name) => {
         const environment = environmentOf(name, around);
         return ['DATABASE_URL', 'JOURNAL_URL', 'AWS_ACCESS_KEY_ID'].flatMap((variable) => environment[variable] ?? []);
       });

@@ -125,9 +125,14 @@ export function operatorOf(name: string) {
   return { privateKey, publicKey: hexOf(spki.subarray(-32)) };
 }
 
-/** A checkpoint as c2sp.org/tlog-checkpoint and c2sp.org/signed-note write it. */
+/** A checkpoint as c2sp.org/tlog-checkpoint writes it. */
 export function checkpointOf(origin: string, size: number, root: Hex, operator: ReturnType<typeof operatorOf>): string {
   const text = `${origin}\n${size}\n${Buffer.from(root.slice(2), 'hex').toString('base64')}\n`;
+  return signedNoteOf(text, origin, operator);
+}
+
+/** A text signed under an origin, as c2sp.org/signed-note writes it. */
+export function signedNoteOf(text: string, origin: string, operator: ReturnType<typeof operatorOf>): string {
   const key = Buffer.from(operator.publicKey.slice(2), 'hex');
   const keyId = sha256(Buffer.from(`${origin}\n`), Buffer.of(1), key).subarray(0, 4);
   const signature = sign(null, Buffer.from(text), operator.privateKey);

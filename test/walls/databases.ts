@@ -255,17 +255,79 @@ const workers: Attempt[] = [
   attempt(3, 'kiff_migrate', false, 'become the journal’s owner', () => 'SET ROLE kiff_journal_owner'),
 ];
 
+const declare = (schema: 'kiff' | 'journal') => () => `INSERT INTO ${schema}.incarnations (name) VALUES ('stolen')`;
+const unfreeze = ({ id }: Names) =>
+  `UPDATE kiff.logs SET frozen_reason = NULL, frozen_at = NULL WHERE tenant = '${id}'`;
+const asOwner = (statement: (names: Names) => string) => (of: Names) => `SET LOCAL ROLE kiff_owner; ${statement(of)}`;
+const orderEnd = () =>
+  `INSERT INTO journal.end_orders (log_id, reason, last_seq, last_block) VALUES (sha256('x'), 'signer-lost', 0, 0)`;
+
+/** What only an operator's `kiff recover` does: open what was restored or lost, take a freeze away, end a log. */
+const recovery: Attempt[] = [
+  attempt(3, 'kiff_recovery', true, 'open the product database, as its owner', asOwner(declare('kiff'))),
+  attempt(3, 'kiff_recovery', true, 'take a log’s freeze away, as the owner', asOwner(unfreeze)),
+  attempt(3, 'kiff_recovery', false, 'open it without becoming the owner', declare('kiff')),
+  attempt(3, 'kiff_recovery', false, 'read a tenant’s records without that', ({ own }) => `SELECT FROM ${own}.records`),
+  attempt(3, 'kiff_recovery', false, 'become the journal’s owner', () => 'SET ROLE kiff_journal_owner'),
+  attempt(3, 'kiff_recovery', false, 'become a tenant (`SET ROLE`)', ({ own }) => `SET ROLE ${own}`),
+  attempt(3, 'kiff_recovery', false, 'make a login', () => 'CREATE ROLE kiff_more LOGIN'),
+  ...['kiff_sealing', 'kiff_signing', 'kiff_anchoring', 'kiff_keyadmin', 'kiff_api', TENANT].flatMap((from) => [
+    attempt(3, from, false, 'open the product database under another name', declare('kiff')),
+    attempt(3, from, false, 'take a log’s freeze away', unfreeze),
+  ]),
+  attempt(3, 'kiff_journal_recovery', true, 'read the journal', () => 'SELECT FROM journal.statements'),
+  attempt(3, 'kiff_journal_recovery', true, 'declare the journal', declare('journal')),
+  attempt(3, 'kiff_journal_recovery', true, 'order the end of a log', orderEnd),
+  attempt(3, 'kiff_journal', false, 'declare its own journal', declare('journal')),
+  attempt(3, 'kiff_journal', false, 'order the end of a log', orderEnd),
+  attempt(
+    3,
+    'kiff_journal_recovery',
+    false,
+    'write a signature',
+    () => `INSERT INTO journal.signatures SELECT * FROM journal.signatures`,
+  ),
+  attempt(
+    3,
+    'kiff_journal_recovery',
+    false,
+    'pass a statement off as the signer’s',
+    () => 'UPDATE journal.statements SET rebuilt = false',
+  ),
+  ...['logs', 'statements', 'signatures', 'end_orders', 'ends'].map((table) =>
+    attempt(
+      3,
+      'kiff_journal_recovery',
+      false,
+      `delete from \`journal.${table}\``,
+      () => `DELETE FROM journal.${table}`,
+    ),
+  ),
+  attempt(3, 'kiff_journal_recovery', false, 'become the journal’s owner', () => 'SET ROLE kiff_journal_owner'),
+  attempt(
+    3,
+    'kiff_journal_recovery',
+    false,
+    'begin a log with anything but its first seal',
+    () => `INSERT INTO journal.logs (log_id, tenant, origin, genesis_signer, chain_id, contract, period_seconds)
+           VALUES (sha256('x'), 'nobody', 'x', '\\x${'11'.repeat(20)}', 1, '\\x${'11'.repeat(20)}', 1);
+           INSERT INTO journal.statements (log_id, epoch, seq, period, tree_size, root, prev, seal_hash)
+           VALUES (sha256('x'), 0, 2, 1, 0, sha256(''), sha256('y'), sha256('z'))`,
+    { code: 'KF040' },
+  ),
+];
+
 /** A login has no business with the other database at all. */
-const strangers: Attempt[] = ['kiff_api', TENANT, 'kiff_sealing', 'kiff_signing', 'kiff_anchoring', 'kiff_migrate'].map(
-  (from) => ({
-    wall: 3 as const,
+function stranger(from: string, database: 'product' | 'journal', insider: string): Attempt {
+  return {
+    wall: 3,
     from,
-    act: 'connect to the journal’s database',
+    act: `connect to the ${database === 'journal' ? 'journal’s' : 'product'} database`,
     may: false,
     async run(ground) {
       const { host, port, password, user } = await ground.database(from);
-      const journal = await ground.database('kiff_journal');
-      const client = new pg.Client({ host, port, user: user!, password: password!, database: journal.database! });
+      const { database: name } = await ground.database(insider);
+      const client = new pg.Client({ host, port, user: user!, password: password!, database: name! });
       try {
         await client.connect();
       } catch (error) {
@@ -276,7 +338,14 @@ const strangers: Attempt[] = ['kiff_api', TENANT, 'kiff_sealing', 'kiff_signing'
         await client.end().catch(() => undefined);
       }
     },
-  }),
-);
+  };
+}
 
-export const databaseAttempts: readonly Attempt[] = [...valve, ...tenants, ...workers, ...strangers];
+const strangers: Attempt[] = [
+  ...['kiff_api', TENANT, 'kiff_sealing', 'kiff_signing', 'kiff_anchoring', 'kiff_migrate', 'kiff_recovery'].map(
+    (from) => stranger(from, 'journal', 'kiff_journal'),
+  ),
+  ...['kiff_journal', 'kiff_journal_recovery'].map((from) => stranger(from, 'product', 'kiff_api')),
+];
+
+export const databaseAttempts: readonly Attempt[] = [...valve, ...tenants, ...workers, ...recovery, ...strangers];

@@ -29,6 +29,7 @@ describe('stored workflow histories', function () {
       'tenant-onboarding',
       'tenant-onboarding-undone',
       'command',
+      'end-log',
     ]) {
       assert.ok(names.includes(`${kind}.json`), `no history of ${kind}`);
     }

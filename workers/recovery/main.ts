@@ -2,7 +2,13 @@
  * The operator's recovery: compares, and does the one thing that it is told to. It is started by hand (`npx kiff recover …`), ends
  * when it is done, and is the only program that can open a restored database, unfreeze a log or end one.
  */
-import { Client, Connection, WorkflowIdConflictPolicy, WorkflowIdReusePolicy } from '@temporalio/client';
+import {
+  Client,
+  Connection,
+  WorkflowFailedError,
+  WorkflowIdConflictPolicy,
+  WorkflowIdReusePolicy,
+} from '@temporalio/client';
 import { createPool } from '../../activities/database.ts';
 import { readPeriodSeconds } from '../../activities/chain/registry.ts';
 import { failureType } from '../../activities/failures.ts';
@@ -101,9 +107,16 @@ async function signEnd({ temporal }: Env, { tenantId, ordinal }: { tenantId: str
       staticSummary: `End of log ${ordinal} of ${tenantId}`,
     });
     return await handle.result();
+  } catch (error) {
+    throw error instanceof WorkflowFailedError ? rootOf(error) : error;
   } finally {
     await connection.close();
   }
+}
+
+/** What an activity has refused with, which Temporal wraps twice. */
+function rootOf(error: Error): Error {
+  return error.cause instanceof Error ? rootOf(error.cause) : error;
 }
 
 async function main(args: readonly string[]): Promise<number> {

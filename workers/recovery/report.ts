@@ -76,7 +76,8 @@ export function reportDeclared(frozen: readonly Comparison[], incarnation: strin
 export function reportEnded({ statement, note, carried }: Ended): string {
   const { origin, last, reason, successor } = statement;
   const lines = [`${origin} ended after seal ${last.seq} (${reason}). ${successor} has begun.`];
-  if (carried !== null) {
+  if (carried !== null && carried.from === carried.to) lines.push('Its last good seal covers all of its records.');
+  else if (carried !== null) {
     const { from, to, carried: count } = carried;
     lines.push(`Of the records ${from} to ${to - 1}, which no seal covers, ${count} went over to the new log.`);
     for (const kind of ['altered', 'missing', 'erased', 'refused'] as const) {
