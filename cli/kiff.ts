@@ -2,6 +2,7 @@
 /** The `kiff` command: finds the subcommand and gives it the rest. */
 import { printable, type Command } from './command.ts';
 import { devTokenCommand } from './dev-token.ts';
+import { exportCommand } from './export.ts';
 import { verifyCommand } from './verify.ts';
 
 /**
@@ -9,7 +10,8 @@ import { verifyCommand } from './verify.ts';
  * this folder and protocol/.
  */
 const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Command> }> = new Map([
-  ['verify', { summary: 'verify a receipt or a promise', load: async () => verifyCommand }],
+  ['verify', { summary: 'verify a receipt, a whole log or a promise', load: async () => verifyCommand }],
+  ['export', { summary: 'write a log into a file that can be verified', load: async () => exportCommand }],
   ['dev-token', { summary: 'sign in at a local stack', load: async () => devTokenCommand }],
   [
     'anchor',

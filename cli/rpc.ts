@@ -1,14 +1,17 @@
 /** JSON-RPC over HTTP for the verifier: one call a request, nothing retried, every answer bounded in time and size. */
-import { RpcRefused, RpcUnreachable, type Rpc } from '../protocol/index.ts';
+import { RpcRefused, RpcTooLarge, RpcUnreachable, type Rpc } from '../protocol/index.ts';
 import { UsageError } from './command.ts';
 
-/** How long one call may take, and how large its answer may be. A receipt of a batch of 100 seals has about 200 kB. */
+/**
+ * How long one call may take, and how large its answer may be. A receipt of a batch of 100 seals has about 200 kB; parsed,
+ * an answer takes up to 20 times its bytes.
+ */
 export interface RpcLimits {
   readonly timeoutMs: number;
   readonly maxBytes: number;
 }
 
-const DEFAULT_LIMITS: RpcLimits = { timeoutMs: 15_000, maxBytes: 32 * 1024 * 1024 };
+const DEFAULT_LIMITS: RpcLimits = { timeoutMs: 15_000, maxBytes: 8 * 1024 * 1024 };
 
 /** JSON-RPC's "limit exceeded" (EIP-1474): the node did not look, so nothing is known. */
 const LIMIT_EXCEEDED = -32005;
@@ -21,7 +24,7 @@ async function readBounded(body: ReadableStream<Uint8Array>, maxBytes: number): 
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > maxBytes) throw new RpcUnreachable(`its answer is larger than ${maxBytes} bytes`);
+    if (size > maxBytes) throw new RpcTooLarge(maxBytes);
     text += decoder.decode(chunk, { stream: true });
   }
   return text + decoder.decode();

@@ -4,10 +4,14 @@ import { UsageError } from './command.ts';
 import { rpcUrl } from './rpc.ts';
 
 export const USAGE = `Usage: kiff verify RECEIPT.json [--policy FILE | --trust-receipt] (--rpc URL | --offline) [--json]
+       kiff verify BUNDLE --policy FILE (--rpc URL | --offline) [--json]
+       kiff verify --log ORIGIN --policy FILE --rpc URL [--json]
        kiff verify --promise PROMISE.json --policy FILE [--receipt RECEIPT.json (--rpc URL | --offline)] [--json]
        kiff verify --end END.txt --policy FILE [--receipt RECEIPT.json … (--rpc URL | --offline)] [--json]
 
   RECEIPT.json      the receipt; - reads it from standard input
+  BUNDLE            a whole log, or some of its periods, as kiff export writes it (kiff.bundle/1); - as above
+  --log ORIGIN      lists from the chain alone which seals of a log exist, and which are missing
   --policy FILE     the policy that says whose log it must be (kiff.policy/1)
   --trust-receipt   waives the check "policy": believe the receipt about its log and contract
   --rpc URL         an Ethereum JSON-RPC node of the receipt's chain
@@ -26,10 +30,17 @@ interface Chain {
   readonly offline: boolean;
 }
 
-/** A receipt to verify, a promise, or the end of a log. Each string is a path, or `-`. */
+/** A receipt or a bundle to verify, a log on chain, a promise, or the end of a log. Each string is a path, or `-`. */
 export type Arguments = Chain &
+  // Which of the two it is, its first bytes tell.
   (
-    | { readonly kind: 'receipt'; readonly receipt: string; readonly policy?: string; readonly trustReceipt: boolean }
+    | {
+        readonly kind: 'receipt-or-bundle';
+        readonly file: string;
+        readonly policy?: string;
+        readonly trustReceipt: boolean;
+      }
+    | { readonly kind: 'log'; readonly origin: string; readonly policy: string }
     | { readonly kind: 'promise'; readonly promise: string; readonly policy: string; readonly receipt?: string }
     | { readonly kind: 'end'; readonly end: string; readonly policy: string; readonly receipts: readonly string[] }
   );
@@ -46,6 +57,7 @@ function parse(args: readonly string[]) {
         offline: { type: 'boolean', default: false },
         promise: { type: 'string' },
         end: { type: 'string' },
+        log: { type: 'string' },
         receipt: { type: 'string', multiple: true, default: [] },
         json: { type: 'boolean', default: false },
       },
@@ -58,9 +70,9 @@ function parse(args: readonly string[]) {
 /** @throws UsageError that says what is missing or does not go together */
 export function readArguments(args: readonly string[]): Arguments {
   const { values, positionals } = parse(args);
-  const { policy, promise, end, rpc, offline, receipt: receipts } = values;
+  const { policy, promise, end, log, rpc, offline, receipt: receipts } = values;
   const [receipt, ...more] = positionals;
-  if (more.length > 0) throw new UsageError('one receipt at a time');
+  if (more.length > 0) throw new UsageError('one receipt or bundle at a time');
   if (rpc !== undefined && offline) throw new UsageError('give either --rpc or --offline, not both');
   const chain = { rpc: rpc === undefined ? undefined : rpcUrl(rpc), offline };
   const needChain = (): void => {
@@ -70,6 +82,14 @@ export function readArguments(args: readonly string[]): Arguments {
     );
   };
 
+  if (log !== undefined) {
+    if (receipt !== undefined || promise !== undefined || end !== undefined || receipts.length > 0) {
+      throw new UsageError('--log goes with nothing but --policy and --rpc: it asks the chain alone');
+    }
+    if (policy === undefined) throw new UsageError('--log needs --policy FILE: it names the contract');
+    if (rpc === undefined) throw new UsageError('--log needs --rpc URL: it asks the chain alone');
+    return { kind: 'log', origin: log, policy, ...chain };
+  }
   if (promise !== undefined && end !== undefined) throw new UsageError('give either --promise or --end, not both');
   if (promise !== undefined || end !== undefined) {
     const flag = promise === undefined ? '--end' : '--promise';
@@ -87,7 +107,7 @@ export function readArguments(args: readonly string[]): Arguments {
   }
   if (receipts.length > 0)
     throw new UsageError('--receipt goes with --promise or --end; alone a receipt needs no flag');
-  if (receipt === undefined) throw new UsageError('no receipt was given');
+  if (receipt === undefined) throw new UsageError('no receipt and no bundle was given');
   if (policy !== undefined && values['trust-receipt']) {
     throw new UsageError(
       'give either --policy or --trust-receipt: a policy is what spares you from trusting the receipt',
@@ -95,8 +115,8 @@ export function readArguments(args: readonly string[]): Arguments {
   }
   needChain();
   return {
-    kind: 'receipt',
-    receipt,
+    kind: 'receipt-or-bundle',
+    file: receipt,
     ...(policy !== undefined && { policy }),
     trustReceipt: values['trust-receipt'],
     ...chain,

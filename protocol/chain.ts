@@ -9,7 +9,7 @@ import { handoverAcceptHash, handoverHash } from './handover.ts';
 import { fromHex, toHex } from './hex.ts';
 import { endOf, followLog, isBefore, readState } from './log-history.ts';
 import type { Policy } from './policy.ts';
-import type { AnchoredHandover, Receipt } from './receipt.ts';
+import type { AnchoredHandover, Receipt, SignedSeal } from './receipt.ts';
 import {
   decodeHandoverAccepted,
   decodeHandoverProposed,
@@ -21,8 +21,8 @@ import {
 import { RpcRefused, type Block, type ChainReader } from './rpc.ts';
 import { sealHash } from './seal.ts';
 
-/** The state in which the log stands right after the receipt's seal. */
-function stateAfterSeal({ seal }: Receipt): LogState {
+/** The state in which the log stands right after a seal. */
+export function stateAfterSeal(seal: SignedSeal): LogState {
   const { signer, epoch, seq, period, treeSize } = seal;
   return { signer, epoch, seq, period, treeSize, head: sealHash(seal) };
 }
@@ -35,7 +35,7 @@ async function checkSeal(chain: ChainReader, receipt: Receipt): Promise<Block> {
   const { log, block } = await eventAt(chain, contract, 'the anchor', anchor);
   const event = decodeSealed(log);
   claim(event !== undefined, `event ${anchor.logIndex} of the anchor is not Sealed`);
-  const sealed = stateAfterSeal(receipt);
+  const sealed = stateAfterSeal(receipt.seal);
   const { period, treeSize, head } = sealed;
   const wrong = differingMember(event, { logId, seq, period, treeSize, root, sealHash: head });
   claim(wrong === undefined, `the Sealed event has another ${wrong} than the receipt`);

@@ -74,12 +74,19 @@ function signatureFault(what: string, signer: Hex, digest: Hex, signature: Hex):
   }
 }
 
-/** What is wrong with the handover to `epochTo`, given the signer, seq and head before it. */
-function oneFault(
-  { registry, seal: { logId } }: Succession,
+/** Where a log stood before a handover: its signer, and the head right after the seal (or the acceptance) at `seq`. */
+export interface Standing {
+  readonly signer: Hex;
+  readonly seq: number;
+  readonly head: Hex;
+}
+
+/** What is wrong with the handover to `epochTo`, given where the log stood at the statement before it that is known. */
+export function oneHandoverFault(
+  { registry, logId }: { readonly registry: Registry; readonly logId: Hex },
   item: SignedHandover,
   epochTo: number,
-  before: { readonly signer: Hex; readonly seq: number; readonly head: Hex },
+  before: Standing,
 ): string | undefined {
   const { handover, accept } = item;
   if (handover.logId !== logId || accept.logId !== logId) return 'it is about another log';
@@ -107,14 +114,14 @@ function oneFault(
  * It needs no chain, and so proves that the seal's signer once was the log's, not that it still was at this seq.
  */
 export function handoverFault(succession: Succession): string | undefined {
-  const { genesisSigner, seal, handovers } = succession;
+  const { registry, genesisSigner, seal, handovers } = succession;
   if (handovers.length !== seal.epoch) {
     return `the seal is of epoch ${seal.epoch}, which takes as many handovers, but there are ${handovers.length}`;
   }
-  let before = { signer: genesisSigner, seq: 0, head: NO_HEAD };
+  let before: Standing = { signer: genesisSigner, seq: 0, head: NO_HEAD };
   for (const [index, item] of handovers.entries()) {
     const epochTo = index + 1;
-    const fault = oneFault(succession, item, epochTo, before);
+    const fault = oneHandoverFault({ registry, logId: seal.logId }, item, epochTo, before);
     if (fault !== undefined) return `handover to epoch ${epochTo}: ${fault}`;
     before = { signer: item.handover.to, seq: item.accept.seq, head: handoverAcceptHash(item.accept) };
   }

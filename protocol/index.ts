@@ -90,7 +90,7 @@ export {
 } from './receipt.ts';
 export { parsePolicy, parsePolicyText, type Policy, type PolicyLog, type SuccessionEntry } from './policy.ts';
 export { CHECK_NAMES, type Check, type CheckName, type CheckStatus } from './checks.ts';
-export { RpcRefused, RpcUnreachable, type Rpc } from './rpc.ts';
+export { RpcRefused, RpcTooLarge, RpcUnreachable, type Rpc } from './rpc.ts';
 export type { Report } from './report.ts';
 export { verifyReceipt, verifyReceiptText, type Verification, type VerifyOptions } from './verify.ts';
 export {
@@ -100,3 +100,19 @@ export {
   type PromiseOptions,
 } from './verify-promise.ts';
 export { END_CHECK_NAMES, verifyEndText, type EndCheckName, type EndOptions } from './verify-end.ts';
+
+// Whole logs: bundles, and what a chain says of a log.
+export {
+  BUNDLE_HEAD,
+  type BundleBase,
+  type BundleEnd,
+  type BundleEntry,
+  type BundleHandover,
+  type BundleHeader,
+  type BundleLine,
+  type BundleSeal,
+  type BundleTrailer,
+} from './bundle.ts';
+export { BUNDLE_CHECK_NAMES, type BundleCheckName, type Finding, type FindingKind } from './bundle-findings.ts';
+export { verifyBundle, type BundleOptions, type BundleReport } from './verify-bundle.ts';
+export { LOG_CHECK_NAMES, verifyLog, type ExpectedSeal, type LogCheckName, type LogReport } from './verify-log.ts';

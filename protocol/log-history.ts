@@ -14,7 +14,7 @@ import {
   SEALED_TOPIC,
   type LogState,
 } from './registry.ts';
-import { RpcRefused, type ChainReader, type Log } from './rpc.ts';
+import { RpcRefused, RpcTooLarge, type ChainReader, type Log } from './rpc.ts';
 import { sealHash } from './seal.ts';
 
 /** A place in the chain's order of events. */
@@ -74,10 +74,19 @@ async function laterState<T>(
 /** Requests that one walk may take: 10,000 ranges of 500 blocks are four months of Base. */
 const MAX_REQUESTS = 10_000;
 
-/** The log's events in a range of blocks; halves a range that the node refuses as too large. */
-async function eventsBetween(chain: ChainReader, contract: Hex, logId: Hex, from: number, to: number): Promise<Log[]> {
+/**
+ * The log's events in a range of blocks, as they come; halves a range that the node refuses as too large, or answers with too
+ * much.
+ * @throws CheckFailed when the node allows too few blocks a request; what the reader throws
+ */
+export async function* eventsBetween(
+  chain: ChainReader,
+  contract: Hex,
+  logId: Hex,
+  from: number,
+  to: number,
+): AsyncGenerator<Log> {
   const topics = [[SEALED_TOPIC, HANDOVER_ACCEPTED_TOPIC], logId];
-  const events: Log[] = [];
   let width = to - from + 1;
   for (let next = from, requests = 0; next <= to; requests++) {
     claim(
@@ -85,19 +94,21 @@ async function eventsBetween(chain: ChainReader, contract: Hex, logId: Hex, from
       `the RPC allows too few blocks a request to read the log's events up to block ${to}`,
     );
     const end = Math.min(to, next + width - 1);
+    let events: readonly Log[];
     try {
-      events.push(...(await chain.logs(contract, topics, next, end)));
-      next = end + 1;
+      events = await chain.logs(contract, topics, next, end);
     } catch (error) {
-      if (!(error instanceof RpcRefused) || end === next) throw error;
+      if (!(error instanceof RpcRefused || error instanceof RpcTooLarge) || end === next) throw error;
       width = Math.ceil((end - next + 1) / 2);
+      continue;
     }
+    yield* events;
+    next = end + 1;
   }
-  return events;
 }
 
 /** The state after one more event; CheckFailed when the event cannot follow. */
-function after(state: LogState, logId: Hex, log: Log): LogState {
+export function stateAfter(state: LogState, logId: Hex, log: Log): LogState {
   const where = `event ${log.logIndex} of block ${log.blockNumber}`;
   const sealed = decodeSealed(log);
   if (sealed !== undefined) {
@@ -131,8 +142,9 @@ export async function followLog(
   span: { readonly after: EventPlace; readonly before: EventPlace },
 ): Promise<LogState> {
   const { contract, logId } = log;
-  const events = await eventsBetween(chain, contract, logId, span.after.blockNumber, span.before.blockNumber);
-  return events
-    .filter((event) => isBefore(span.after, event) && isBefore(event, span.before))
-    .reduce((before, event) => after(before, logId, event), state);
+  let reached = state;
+  for await (const event of eventsBetween(chain, contract, logId, span.after.blockNumber, span.before.blockNumber)) {
+    if (isBefore(span.after, event) && isBefore(event, span.before)) reached = stateAfter(reached, logId, event);
+  }
+  return reached;
 }

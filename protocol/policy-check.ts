@@ -2,15 +2,27 @@
 import { CheckFailed, held, type Outcome } from './checks.ts';
 import { isPeriodStart } from './period.ts';
 import type { Policy, PolicyLog, SuccessionEntry } from './policy.ts';
-import type { Receipt } from './receipt.ts';
+import type { AnchoredHandover, Receipt, SignedSeal } from './receipt.ts';
 
 /** The policy's entry for the receipt's log, if it lists that log. */
-export function policyLogOf(policy: Policy | null, receipt: Receipt): PolicyLog | undefined {
+export function policyLogOf(
+  policy: Policy | null,
+  receipt: Pick<Receipt, 'origin' | 'genesisSigner'>,
+): PolicyLog | undefined {
   return policy?.logs.find((log) => log.origin === receipt.origin && log.genesisSigner === receipt.genesisSigner);
 }
 
+/** What of a receipt, or of a seal in a bundle, a policy judges. */
+export type JudgedByPolicy = Pick<Receipt, 'registry' | 'origin' | 'genesisSigner'> & {
+  readonly seal: Pick<SignedSeal, 'seq' | 'period' | 'epoch' | 'signer'>;
+  readonly handovers: readonly Pick<AnchoredHandover, 'handover' | 'accept'>[];
+};
+
 /** Holds the receipt's signers against the policy's. Epochs that the policy does not list are not judged. */
-function checkSuccession({ seal, genesisSigner, handovers }: Receipt, succession: readonly SuccessionEntry[]): void {
+function checkSuccession(
+  { seal, genesisSigner, handovers }: JudgedByPolicy,
+  succession: readonly SuccessionEntry[],
+): void {
   for (const { epoch, signer, afterSeq } of succession) {
     if (epoch > seal.epoch) {
       if (seal.seq <= afterSeq) continue;
@@ -32,7 +44,7 @@ function checkSuccession({ seal, genesisSigner, handovers }: Receipt, succession
 }
 
 /** Whether the policy knows this registry and this log, and agrees with what the receipt says of its signers. */
-export function checkPolicy(receipt: Receipt, policy: Policy): Outcome {
+export function checkPolicy(receipt: JudgedByPolicy, policy: Policy): Outcome {
   const { registry, origin, genesisSigner } = receipt;
   if (registry.chainId !== policy.registry.chainId) {
     throw new CheckFailed(

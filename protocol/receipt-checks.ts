@@ -118,7 +118,11 @@ function parsedCheckpoint(note: string): Checkpoint {
 }
 
 /** The operator's note must say exactly what the seal says; returns whether its signature could be judged, and held. */
-function checkCheckpoint({ origin, seal }: Receipt, note: string, keys: readonly Hex[] | undefined): boolean {
+export function checkCheckpoint(
+  { origin, seal }: Pick<Receipt, 'origin' | 'seal'>,
+  note: string,
+  keys: readonly Hex[] | undefined,
+): boolean {
   const checkpoint = parsedCheckpoint(note);
   if (checkpoint.origin !== origin || checkpoint.size !== seal.treeSize || checkpoint.root !== seal.root) {
     throw new CheckFailed('the checkpoint is of another origin, size or root than the seal');

@@ -28,6 +28,12 @@ export interface AnchoredHandover extends SignedHandover {
   readonly accepted: ChainPosition;
 }
 
+/** What a commitment is over: the salt, and the body's bytes as text. */
+export interface Disclosure {
+  readonly salt: Hex;
+  readonly body: string;
+}
+
 /** One receipt. `entry` and `body` are the exact bytes as text; `level` is a claim that no check relies on. */
 export interface Receipt {
   readonly format: 'kiff.receipt/1';
@@ -35,7 +41,7 @@ export interface Receipt {
   readonly genesisSigner: Hex;
   readonly registry: Registry;
   readonly entry: string;
-  readonly disclosure: { readonly salt: Hex; readonly body: string } | null;
+  readonly disclosure: Disclosure | null;
   readonly leafIndex: number;
   readonly inclusion: readonly Hex[];
   readonly seal: SignedSeal;
@@ -78,39 +84,52 @@ const accept = object<HandoverAccept>({
 const MAX_PATH = 48;
 const MAX_HANDOVERS = 10_000;
 
+// Parts that a bundle (bundle.ts) has in the same form.
+export const readRegistry: Reader<Registry> = object<Registry>({
+  chainId: integer(1, Number.MAX_SAFE_INTEGER),
+  contract: address,
+});
+
+export const readDisclosure: Reader<Receipt['disclosure']> = nullable(
+  object<Disclosure>({ salt: bytes32, body: text }),
+);
+
+export const readSeal: Reader<SignedSeal> = object<SignedSeal>({
+  logId: bytes32,
+  seq: integer(1, UINT_MAX.uint32),
+  period: uint64,
+  treeSize: uint48,
+  root: bytes32,
+  prev: bytes32,
+  signer: address,
+  epoch: uint32,
+  signature,
+});
+
+export const readPosition: Reader<ChainPosition> = object<ChainPosition>(position);
+
+export const readHandover: Reader<AnchoredHandover> = object<AnchoredHandover>({
+  handover,
+  fromSignature: signature,
+  toSignature: signature,
+  accept,
+  acceptSignature: signature,
+  proposed: readPosition,
+  accepted: readPosition,
+});
+
 const receipt: Reader<Receipt> = object<Receipt>({
   format: oneOf('kiff.receipt/1'),
   origin,
   genesisSigner: address,
-  registry: object<Registry>({ chainId: integer(1, Number.MAX_SAFE_INTEGER), contract: address }),
+  registry: readRegistry,
   entry: text,
-  disclosure: nullable(object<NonNullable<Receipt['disclosure']>>({ salt: bytes32, body: text })),
+  disclosure: readDisclosure,
   leafIndex: uint48,
   inclusion: list(bytes32, MAX_PATH),
-  seal: object<SignedSeal>({
-    logId: bytes32,
-    seq: integer(1, UINT_MAX.uint32),
-    period: uint64,
-    treeSize: uint48,
-    root: bytes32,
-    prev: bytes32,
-    signer: address,
-    epoch: uint32,
-    signature,
-  }),
+  seal: readSeal,
   checkpoint: nullable(text),
-  handovers: list(
-    object<AnchoredHandover>({
-      handover,
-      fromSignature: signature,
-      toSignature: signature,
-      accept,
-      acceptSignature: signature,
-      proposed: object<ChainPosition>(position),
-      accepted: object<ChainPosition>(position),
-    }),
-    MAX_HANDOVERS,
-  ),
+  handovers: list(readHandover, MAX_HANDOVERS),
   anchor: object<Receipt['anchor']>({ ...position, level: oneOf('included', 'safe', 'final') }),
 });
 

@@ -18,6 +18,14 @@ export class RpcUnreachable extends Error {
   }
 }
 
+/** The answer was more than is read: asking for less may help. */
+export class RpcTooLarge extends RpcUnreachable {
+  constructor(maxBytes: number) {
+    super(`its answer is larger than ${maxBytes} bytes`);
+    this.name = 'RpcTooLarge';
+  }
+}
+
 /** The node answered with a JSON-RPC error object. */
 export class RpcRefused extends Error {
   readonly code: number;

@@ -33,6 +33,9 @@ const MAX_DEPTH = 32;
  * @throws NotJsonError when it does not parse; FormatError for duplicate names, lone surrogates and absurd depth.
  */
 export function parseJson(source: string): unknown {
+  const fault = faultOf(source);
+  // Not parsed at all: millions of arrays in each other would take a hundred times the text's memory.
+  if (fault?.code === 'too-deep') throw new FormatError('', fault.message);
   let value: unknown;
   try {
     value = JSON.parse(source);
@@ -40,13 +43,18 @@ export function parseJson(source: string): unknown {
     // The engine's own message quotes the text.
     throw new NotJsonError('it is not JSON');
   }
+  if (fault !== undefined) throw new FormatError('', fault.message);
+  return value;
+}
+
+function faultOf(source: string): JsonError | undefined {
   try {
     scanJson(source, { maxDepth: MAX_DEPTH });
+    return undefined;
   } catch (error) {
-    if (error instanceof JsonError) throw new FormatError('', error.message);
+    if (error instanceof JsonError) return error;
     throw error;
   }
-  return value;
 }
 
 /** Reads one value, or throws FormatError. */

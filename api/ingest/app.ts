@@ -13,6 +13,7 @@ import { acceptBatch } from './accept.ts';
 import { createAttributions } from './attributions.ts';
 import { auditOperations } from './audit-routes.ts';
 import { createAuthenticate } from './authenticate.ts';
+import { bundleOperations } from './bundle-routes.ts';
 import { createBatcher, type AcceptCall, type BatchLimits } from './batcher.ts';
 import { guardOperations } from './guard-routes.ts';
 import { createIngest } from './ingest.ts';
@@ -103,6 +104,7 @@ export function createApp(dependencies: AppDependencies): Express {
         now,
       }),
       ...sealsOperations({ pools, logIdentity, registry }),
+      ...bundleOperations({ pools, logIdentity, registry, now }),
       ...keysOperations({ pools, refusals, now }),
       ...walletsOperations({ pools, logIdentity, refusals, chainId: registry.chainId, now }),
       ...auditOperations({ pools }),

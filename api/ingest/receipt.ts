@@ -5,11 +5,11 @@ import { toHex } from '../../protocol/hex.ts';
 import { inclusionProof, verifyInclusion } from '../../protocol/proof.ts';
 import type { Receipt } from '../../protocol/receipt.ts';
 import { inclusionNodes } from '../../protocol/subtree.ts';
-import { TileError, TileSet, tilesForNodes } from '../../protocol/tile.ts';
-import { Problem } from '../http/problems.ts';
+import { tilesForNodes } from '../../protocol/tile.ts';
 import type { LogIdentity } from './log-identity.ts';
 import { anchorOf, type AnchoredLevel, type SealRow } from './seals.ts';
 import type { StoredRecord } from './stored-record.ts';
+import { damaged, fromTiles } from './tiles.ts';
 
 /**
  * The receipt of a record whose seal stands in a block, or undefined while it does not (receipts exist from `included` on).
@@ -73,22 +73,5 @@ async function prove(
   treeSize: number,
 ): Promise<Uint8Array[]> {
   const needed = tilesForNodes(inclusionNodes(leafIndex, treeSize), treeSize);
-  const { rows } = await pool.query<{ level: number; index: number; hashes: Buffer }>(
-    `SELECT t.level, t.index, t.hashes
-       FROM unnest($1::smallint[], $2::bigint[]) AS u (level, index)
-       JOIN ${schema}.tiles t USING (level, index)`,
-    [needed.map((tile) => tile.level), needed.map((tile) => tile.index)],
-  );
-  try {
-    return inclusionProof(new TileSet(rows), leafIndex, treeSize);
-  } catch (error) {
-    if (error instanceof TileError) throw damaged(error);
-    throw error;
-  }
-}
-
-function damaged(cause?: unknown): Problem {
-  return new Problem('log-damaged', 'The stored log does not lead to its sealed root; nothing false is handed out.', {
-    cause,
-  });
+  return fromTiles(pool, schema, needed, (tiles) => inclusionProof(tiles, leafIndex, treeSize));
 }

@@ -1,6 +1,5 @@
 /** The `kiff` command as people run it: a process of its own, its exit code and what it prints; one section per code. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { sign } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -30,22 +29,10 @@ import {
   PERIOD,
   PERIOD_SECONDS,
 } from '../protocol/receipt-factory.ts';
+import { bundleOf, makeLog, textOf } from '../protocol/bundle-factory.ts';
+import { logChain } from '../protocol/log-chain.ts';
 import { scriptedChain } from '../protocol/scripted-chain.ts';
-
-const KIFF = join(import.meta.dirname, '../../cli/kiff.js');
-
-async function kiff(args: readonly string[], input: string | Uint8Array = '') {
-  const child = spawn(process.execPath, ['--enable-source-maps', KIFF, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
-  let stdout = '';
-  let stderr = '';
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (stdout += text));
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
-  // A command that refuses its arguments does not read its input.
-  child.stdin.on('error', () => {});
-  child.stdin.end(input);
-  const [code] = (await once(child, 'close')) as [number | null];
-  return { code, stdout, stderr };
-}
+import { kiff } from './kiff-process.ts';
 
 /** A JSON-RPC server; `answer` may write the response itself and return undefined. */
 async function serve(
@@ -148,7 +135,9 @@ describe('cli: kiff verify', function () {
     });
 
     it('from standard input', async () => {
-      const { code } = await kiff(['verify', '-', '--policy', policyFile, '--offline'], JSON.stringify(receipt));
+      const { code } = await kiff(['verify', '-', '--policy', policyFile, '--offline'], {
+        input: JSON.stringify(receipt),
+      });
       assert.equal(code, 0);
     });
 
@@ -166,9 +155,30 @@ describe('cli: kiff verify', function () {
       assert.equal(alone.code, 0, alone.stdout + alone.stderr);
       assert.match(alone.stdout, /Verified, as far as asked: waived were receipt, leaf, kept\.\n$/u);
       const args = ['verify', '--promise', '-', '--policy', policyFile, '--receipt', receiptFile, '--rpc', node.url];
-      const kept = await kiff(args, readFileSync(promiseFile));
+      const kept = await kiff(args, { input: readFileSync(promiseFile) });
       assert.equal(kept.code, 0, kept.stdout + kept.stderr);
       assert.match(kept.stdout, /\n {2}The promise was kept\.\n/u);
+    });
+
+    it('for a whole log, from its bundle and from the chain alone', async () => {
+      const log = await makeLog();
+      const own = await serveRpc(logChain(log));
+      try {
+        const bundle = file('log.bundle', textOf(bundleOf(log)));
+        const whole = await kiff(['verify', bundle, '--policy', policyFile, '--rpc', own.url]);
+        assert.equal(whole.code, 0, whole.stdout + whole.stderr);
+        assert.match(whole.stdout, /\nVerified, as far as asked: waived were base, end\.\n$/u);
+        const listed = await kiff(['verify', '--log', ORIGIN, '--policy', policyFile, '--rpc', own.url]);
+        assert.equal(listed.code, 0, listed.stdout + listed.stderr);
+        for (const { seal } of log.hours) assert(listed.stdout.includes(seal.seal.root), listed.stdout);
+
+        const cut = file('cut.bundle', textOf(edited(bundleOf(log), ({ lines }) => void lines.splice(4, 1))));
+        const gap = await kiff(['verify', cut, '--policy', policyFile, '--rpc', own.url]);
+        assert.equal(gap.code, 1);
+        assert.match(gap.stdout, /\nFound:\n {2}seal 2 is missing\n {2}the period \S+ has no seal\n/u);
+      } finally {
+        await own.stop();
+      }
     });
 
     it('--help', async () => {
@@ -201,7 +211,9 @@ describe('cli: kiff verify', function () {
 
     it('for a document that is no receipt', async () => {
       for (const text of ['{}', 'null', '[]', JSON.stringify(receipt).replace('{', '{"origin":"x",')]) {
-        const { code, stdout } = await kiff(['verify', '-', '--policy', policyFile, '--offline', '--json'], text);
+        const { code, stdout } = await kiff(['verify', '-', '--policy', policyFile, '--offline', '--json'], {
+          input: text,
+        });
         assert.equal(code, 1, text.slice(0, 40));
         assert.deepEqual(named((JSON.parse(stdout) as Verification).checks, 'failed'), ['format']);
       }
