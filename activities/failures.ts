@@ -21,6 +21,7 @@ const KINDS = {
   'out-of-order': { text: 'An earlier seal of this log is not signed yet; this one waits for it.' },
   'log-unregistered': { text: 'The contract does not know this log yet; the anchoring worker registers it.' },
   'wallet-held': { text: 'Another run holds the relayer wallet; this one waits until its lease runs out.' },
+  'key-observed': { text: "The replaced key's time of observation is not over; its deletion waits for that." },
   'custody-alive': { text: 'A signed handover of this migration is not dead yet; its end waits for that.' },
   'not-final': { text: 'What stands on chain for this log is not final yet; its end waits for that.' },
   'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
@@ -128,4 +129,5 @@ type AlertName =
   | 'fee-ceiling'
   | 'relayer-low'
   | 'undo-failed'
-  | 'onboarding-given-up';
+  | 'onboarding-given-up'
+  | 'custody-stuck';

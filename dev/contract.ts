@@ -40,7 +40,7 @@ export async function contractOn(state: string, rpcUrl: string, env: StackEnv): 
     chainId: env.CHAIN_ID,
     account: privateKeyToAccount(env.DEPLOYER_PRIVATE_KEY ?? DEVNET_KEY),
     periodSeconds,
-    coolingOffSeconds: COOLING_OFF_PERIODS * periodSeconds,
+    coolingOffSeconds: env.KIFF_COOLING_OFF_SECONDS ?? COOLING_OFF_PERIODS * periodSeconds,
   });
   // A devnet forgets old states, and with them the block of its deployment: it is kept from the first time.
   const file = join(state, 'contract.json');

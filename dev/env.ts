@@ -9,6 +9,8 @@ const schema = z
     KIFF_STATE_DIR: z.string().min(1).optional(),
     /** 60 unless given; with CONTRACT it is the contract's, and another one is refused. */
     KIFF_PERIOD_SECONDS: positive.optional(),
+    /** Of the local contract, from a handover's proposal to its acceptance; 24 periods unless given. */
+    KIFF_COOLING_OFF_SECONDS: positive.optional(),
     KIFF_HOST: host.default('kiff.dev'),
     KIFF_INCARNATION: incarnation.default('local'),
     /** A superuser's URL on a PostgreSQL 17 or newer; the databases kiff and kiff_journal are made there. */

@@ -105,6 +105,10 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
         DATABASE_URL: database('kiff_sealing'),
         KIFF_HOST: env.KIFF_HOST,
         SEAL_SPREAD_SECONDS: String(Math.floor(around.periodSeconds / 60)),
+        // The defaults are what these are where a period is an hour.
+        CUSTODY_APPROVALS_SECONDS: String(72 * around.periodSeconds),
+        CUSTODY_HANDOVER_SECONDS: String(72 * around.periodSeconds),
+        CUSTODY_OBSERVATION_SECONDS: String(720 * around.periodSeconds),
       };
     case 'signing':
       return {

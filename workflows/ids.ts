@@ -11,10 +11,13 @@ export const sealId = (tenantId: string, period: number): string => `seal/${tena
 export const commandId = (id: number): string => `command/${id}`;
 export const onboardingId = (tenantId: string): string => `onboarding/${tenantId}`;
 export const endId = (tenantId: string, ordinal: number): string => `ending/${tenantId}/${ordinal}`;
+export const custodyId = (tenantId: string): string => `custody/${tenantId}`;
+/** Of the key that signed in this epoch. */
+export const retireKeyId = (tenantId: string, epoch: number): string => `retire-key/${tenantId}/${epoch}`;
 export const walletId = (chainId: number, relayer: string): string => `anchor/${chainId}/${relayer}`;
 export const SCHEDULE_ID = 'seal-hour';
 
-/** A period as an operator reads it: `2026-11-23 19:00:00 UTC`. */
-export function hour(period: number): string {
-  return `${new Date(period * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
+/** A second, or the period that begins with it, as an operator reads it: `2026-11-23 19:00:00 UTC`. */
+export function hour(second: number): string {
+  return `${new Date(second * 1000).toISOString().slice(0, 19).replace('T', ' ')} UTC`;
 }

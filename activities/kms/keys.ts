@@ -14,6 +14,9 @@ import { tellVendorError } from '../vendor-errors.ts';
  */
 export const tenantKeyAlias = (tenantId: string, ordinal = 1): string =>
   ordinal === 1 ? `alias/kiff/${tenantId}` : `alias/kiff/${tenantId}/${ordinal}`;
+/** Alias of the key with which a log comes back into our custody: a fresh one for every epoch. */
+export const custodyKeyAlias = (tenantId: string, ordinal: number, epoch: number): string =>
+  `${tenantKeyAlias(tenantId, ordinal)}/e${epoch}`;
 /** Alias of the wallet that pays gas. */
 export const RELAYER_ALIAS = 'alias/kiff-relayer';
 /** Alias of the operator's checkpoint key. */

@@ -82,6 +82,7 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
   const server = await temporalServer(join(state, 'temporal.db'));
   const env = readStackEnv({
     KIFF_PERIOD_SECONDS: String(PERIOD_SECONDS),
+    KIFF_COOLING_OFF_SECONDS: String(PERIOD_SECONDS),
     KIFF_HOST: 'kiff.test',
     BASE_RPC_URL: anvil.rpcUrl,
     TEMPORAL_ADDRESS: server.address,

@@ -1,6 +1,7 @@
 /** The key administrator: makes the deployment's keys when it starts, and tenants' keys when they come. It never signs. */
 import { createPool } from '../../activities/database.ts';
 import { onboardingAbandoned } from '../../activities/keyadmin/abandoned.ts';
+import { createCustodyKeyActivities } from '../../activities/keyadmin/custody.ts';
 import { createKeyAdminActivities, ensureDeploymentKeys } from '../../activities/keyadmin/create.ts';
 import { KEYADMIN_QUEUE } from '../../workflows/ids.ts';
 import { createKms } from '../kms.ts';
@@ -27,7 +28,7 @@ start(log, async () => {
     temporal: env.temporal,
     taskQueue: KEYADMIN_QUEUE,
     log,
-    activities: createKeyAdminActivities(keyAdmin),
+    activities: { ...createKeyAdminActivities(keyAdmin), ...createCustodyKeyActivities({ ...keyAdmin, pool }) },
     close: async () => {
       kms.destroy();
       await pool.end();

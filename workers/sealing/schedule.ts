@@ -27,11 +27,7 @@ export async function requireSearchAttributes(client: Client): Promise<void> {
  * Creates the Schedule, or brings it to what this version says. Overlap and catch-up are explicit: Temporal's defaults
  * skip a period while the last one runs, and forget what was missed a minute ago.
  */
-export async function ensureSealSchedule(client: Client, pool: Pool, spreadSeconds: number): Promise<void> {
-  const { rows } = await pool.query<{ period_seconds: number }>('SELECT period_seconds FROM kiff.deployment');
-  const periodSeconds = rows[0]?.period_seconds;
-  if (periodSeconds === undefined) throw new Error('the database has no deployment row: run the migration job first');
-
+export async function ensureSealSchedule(client: Client, periodSeconds: number, spreadSeconds: number): Promise<void> {
   const schedule = {
     spec: { intervals: [{ every: periodSeconds * 1000 }] },
     action: {
@@ -51,4 +47,12 @@ export async function ensureSealSchedule(client: Client, pool: Pool, spreadSecon
     if (!(error instanceof ScheduleAlreadyRunning)) throw error;
     await client.schedule.getHandle(SCHEDULE_ID).update((previous) => ({ ...previous, ...schedule }));
   }
+}
+
+/** P of this deployment. @throws Error when the migration job has not run */
+export async function deployedPeriod(pool: Pool): Promise<number> {
+  const { rows } = await pool.query<{ period_seconds: number }>('SELECT period_seconds FROM kiff.deployment');
+  const periodSeconds = rows[0]?.period_seconds;
+  if (periodSeconds === undefined) throw new Error('the database has no deployment row: run the migration job first');
+  return periodSeconds;
 }
