@@ -30,6 +30,15 @@ const OWN_STATES: Readonly<Record<string, FailureType>> = {
   KF085: 'custody-conflict',
   KF086: 'custody-stopped',
   KF087: 'custody-alive',
+  KF046: 'held', // another signer has learned a succession in between
+  KF047: 'held',
+  KF048: 'custody-refused',
+  KF049: 'handover-dead',
+  KF090: 'handover-live',
+  KF091: 'acceptance-early',
+  KF092: 'past-no-return',
+  KF093: 'chain-differs',
+  KF094: 'chain-differs',
 };
 
 /** The database that a process is configured for: the schema that knows its incarnations, and the expected name. */

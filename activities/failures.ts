@@ -25,6 +25,13 @@ const KINDS = {
   'custody-alive': { text: 'A signed handover of this migration is not dead yet; its end waits for that.' },
   'not-final': { text: 'What stands on chain for this log is not final yet; its end waits for that.' },
   'relayer-cannot-pay': { text: 'The node refused the transaction for lack of funds; fund the relayer.' },
+  held: { text: 'An acceptance of this log is on its way to a final block; nothing new is signed before it stands.' },
+  'acceptance-early': {
+    text: 'The acceptance waits: the cooling-off is not over, the proposal not final, or a signed seal in no block yet.',
+  },
+  'handover-live': {
+    text: 'Another handover to this epoch may still be accepted; this one waits until that is cancelled on chain or expired.',
+  },
   unexpected: { text: 'An unexpected error; the worker log of this moment has it.' },
   // Wants a person, and goes on by itself once the cause is gone.
   'database-refuses-writes': { text: 'The database takes no writes: it is read-only, or its disk is full.' },
@@ -35,6 +42,7 @@ const KINDS = {
   'kms-denied': { text: 'KMS denied access: the key policy or IAM has changed; ingest is not affected.' },
   'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
   'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },
+  'signer-absent': { text: "The log's key is the tenant's own, and we cannot call it; its seals wait for the tenant." },
   'chain-disagrees': { text: 'The Base RPC endpoints contradict each other; nothing is believed until they agree.' },
   // Facts that no retry changes: the log is frozen until a person has looked.
   'record-missing': {
@@ -76,6 +84,12 @@ const KINDS = {
     text: 'No operator has ordered this end, or it names another seal than the last good one; refused.',
     final: true,
   },
+  'custody-refused': {
+    text: 'The evidence does not suffice for this step of the migration; the signer signed nothing.',
+    final: true,
+  },
+  'handover-dead': { text: 'This handover was cancelled or has expired; it cannot be accepted any more.', final: true },
+  'past-no-return': { text: 'The acceptance was signed: the migration only goes forward from here.', final: true },
   'log-not-active': { text: 'The tenant has no active log.', final: true },
   'log-identity-conflict': { text: 'The tenant already has a log of another identity.', final: true },
   'tenant-in-use': {
@@ -83,7 +97,10 @@ const KINDS = {
     final: true,
   },
   'custody-active': { text: 'Another migration of this log is under way; there is one at a time.', final: true },
-  'custody-stopped': { text: 'The migration was given up; nothing more is signed for it.', final: true },
+  'custody-stopped': {
+    text: 'The migration was vetoed, cancelled or given up; nothing more is signed for it.',
+    final: true,
+  },
   'custody-conflict': { text: 'Another new signer stands for this migration; it is not replaced.', final: true },
   'key-in-use': { text: 'The database does not say that this key may go; it is left alone.', final: true },
   'seal-unknown': { text: 'There is no such seal to sign.', final: true },

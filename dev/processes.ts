@@ -86,7 +86,7 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
       return {
         ...incarnation,
         DATABASE_URL: database('kiff_custody'),
-        CUSTODY_ORIGIN: `http://127.0.0.1:${around.custodyPort}`,
+        CUSTODY_ORIGIN: custodyOrigin(around),
         API_HOST: '127.0.0.1',
         API_PORT: String(around.custodyPort),
       };
@@ -120,7 +120,12 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
         ...incarnation,
         DATABASE_URL: database('kiff_signing'),
         JOURNAL_URL: loginUrl(superuserUrl, secrets, 'kiff_journal', JOURNAL),
+        FROM_BLOCK: String(around.fromBlock),
         KIFF_HOST: env.KIFF_HOST,
+        CLERK_JWT_KEY: localJwtKey(around.state),
+        CLERK_AUTHORIZED_PARTIES: LOCAL_PARTY,
+        CUSTODY_ORIGIN: custodyOrigin(around),
+        PASSKEY_MIN_AGE_SECONDS: String(around.periodSeconds >= 3_600 ? 86_400 : 0),
       };
     case 'anchoring':
       return {
@@ -162,6 +167,9 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
       };
   }
 }
+
+/** By a name: passkeys are bound to a domain, and an address is none. */
+const custodyOrigin = ({ custodyPort }: Surroundings): string => `http://localhost:${custodyPort}`;
 
 /** AWS's standard variables for one role; the files and the metadata service that the SDK would also ask are switched off. */
 function aws(kms: KmsAccess, role: keyof KmsAccess['keys']): Record<string, string> {

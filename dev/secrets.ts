@@ -17,7 +17,7 @@ const schema = z.object({
   tenantLogin: secret,
   custodyLogin: secret,
   promiseKey: secret,
-  kms: z.object({ signer: secret, relayer: secret, admin: secret, breakGlass: secret }).prefault({}),
+  kms: z.object({ signer: secret, relayer: secret, admin: secret, breakGlass: secret, tenant: secret }).prefault({}),
   kmsControl: secret,
   /** As Clerk writes it. */
   webhookSigning: z.string().default(() => `whsec_${randomBytes(32).toString('base64')}`),

@@ -26,11 +26,16 @@ export interface SealedLogEvent {
   at: EventPosition;
 }
 
-interface HandoverLogEvent {
+export interface HandoverLogEvent {
   kind: 'handover';
   logId: Hex;
   epoch: number;
+  handoverHash: Hex;
+  from: Hex;
   signer: Hex;
+  custody: number;
+  /** The log's last seq before it. */
+  seq: number;
   /** The acceptance's struct hash: the log's head from here on. */
   head: Hex;
   at: EventPosition;
@@ -91,7 +96,8 @@ async function eventsBetween(
         const { logId, seq, period, treeSize, root, sealHash } = event.args;
         return { kind: 'sealed', logId, seq, period: Number(period), treeSize, root, sealHash, at } as const;
       }
-      const { logId, epoch, to: signer, head } = event.args;
-      return { kind: 'handover', logId, epoch, signer: signer.toLowerCase() as Hex, head, at } as const;
+      const { logId, epoch, handoverHash, custody, seq, head } = event.args;
+      const parties = { from: event.args.from.toLowerCase() as Hex, signer: event.args.to.toLowerCase() as Hex };
+      return { kind: 'handover', logId, epoch, handoverHash, ...parties, custody, seq, head, at } as const;
     });
 }

@@ -29,13 +29,13 @@ const ED25519_SPKI = '302a300506032b6570032100';
 
 /** Ethereum address of a secp256k1 KMS key. Fails while the key is disabled, as AWS does. */
 export async function keyAddress(kms: KMSClient, keyId: string): Promise<Hex> {
-  const spki = await publicKey(kms, keyId);
+  const spki = await publicKeyOf(kms, keyId);
   return addressOfPublicKey(afterPrefix(spki, SECP256K1_SPKI, 65));
 }
 
 /** Raw public key (32 bytes) of an Ed25519 KMS key. */
 export async function ed25519PublicKey(kms: KMSClient, keyId: string): Promise<Hex> {
-  const spki = await publicKey(kms, keyId);
+  const spki = await publicKeyOf(kms, keyId);
   return toHex(afterPrefix(spki, ED25519_SPKI, 32));
 }
 
@@ -73,7 +73,8 @@ async function sign(
   return Signature;
 }
 
-async function publicKey(kms: KMSClient, keyId: string): Promise<Uint8Array> {
+/** SubjectPublicKeyInfo (DER) of a key. Fails while the key is disabled, as AWS does. */
+export async function publicKeyOf(kms: KMSClient, keyId: string): Promise<Uint8Array> {
   const { PublicKey } = await translated(() => kms.send(new GetPublicKeyCommand({ KeyId: keyId })));
   if (PublicKey === undefined) throw failure('kms-unavailable');
   return PublicKey;

@@ -8,23 +8,25 @@
  * `journal.signed` the product database is told; if that is lost, the next call tells it again.
  */
 import type { KMSClient } from '@aws-sdk/client-kms';
-import type { Pool } from 'pg';
 import type { Seal } from '../../protocol/eip712.ts';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 import { checkpointText } from '../../protocol/note.ts';
 import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
-import type { AgreedChain } from '../chain/endpoints.ts';
-import { readLogState, type LogState } from '../chain/registry.ts';
+import type { LogState } from '../chain/registry.ts';
 import { failure, type Alert } from '../failures.ts';
-import { signDigest, tenantKeyAlias } from '../kms/keys.ts';
+import { signDigest } from '../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { unlessFrozen } from '../log/freeze.ts';
+import { readChain, requireAgreement } from './agreement.ts';
 import { tellingBlocked } from './blocked.ts';
+import { noteDeaths } from './custody/deaths.ts';
 import { identifyLog } from './identity.ts';
 import { inspectExtension, inspectOldLeaves, inspectSeals, type Inspected } from './inspect.ts';
-import type { Journal, JournalLog, Statement } from './journal.ts';
+import type { JournalLog, Statement } from './journal.ts';
+import { learnSuccessions, type LearnDependencies } from './learn.ts';
 import { createSignNote } from './operator-note.ts';
+import { CLOUD, currentKey, keysOf, type SignerKey } from './signer-key.ts';
 
 /** How long a compared key policy counts as compared. */
 const POLICY_CHECK_MS = 24 * 60 * 60 * 1000;
@@ -32,23 +34,17 @@ const POLICY_CHECK_MS = 24 * 60 * 60 * 1000;
 /** Stored seals that are held against the journal before a new statement; beyond that many, in turn. */
 const OLD_SEALS = 1_000;
 
-/** Succession comes with custody; until then every log is in its first epoch. */
-const FIRST_EPOCH = 0;
+/** A key's reference in KMS: what signs. */
+type KmsKey = SignerKey & { keyRef: string };
 
-export interface SigningDependencies {
-  /** The product database, with the signing login: it reads seals and tiles, and records signatures. */
-  pool: Pool;
-  journal: Journal;
+export interface SigningDependencies extends Omit<LearnDependencies, 'heartbeat'> {
   kms: KMSClient;
-  /** Its own view of Base, of endpoints that the anchoring worker need not share. */
-  chain: AgreedChain;
-  registry: { chainId: number; contract: Hex };
   host: string;
   periodSeconds: number;
   roles: KeyRoles;
   alert: Alert;
-  /** Tells Temporal that the work goes on: the last seq that was signed, or the last leaf that was read. */
-  heartbeat: (reached: { seq: number } | { leaf: number }) => void;
+  /** Tells Temporal that the work goes on: the last seq that was signed, the last leaf that was read, the block that was searched. */
+  heartbeat: (reached: { seq: number } | { leaf: number } | { block: number }) => void;
   now: () => number;
 }
 
@@ -61,7 +57,7 @@ interface StoredSeal {
 }
 
 export function createSigningActivities(deps: SigningDependencies) {
-  const { pool, journal, kms, chain, registry } = deps;
+  const { pool, journal, kms, registry } = deps;
   const policyCheckedAt = new Map<string, number>();
   const signNote = createSignNote(kms);
 
@@ -71,35 +67,38 @@ export function createSigningActivities(deps: SigningDependencies) {
     if (rows[0] !== undefined && toHex(rows[0].log_id) !== logId) throw failure('database-behind');
   }
 
-  /** Before a log's first seal and once a day: a key whose policy drifted is not used. */
-  async function checkPolicy({ tenantId, ordinal, origin }: JournalLog): Promise<void> {
-    const checked = policyCheckedAt.get(origin);
+  /**
+   * The key that signs now. A succession that is final on chain is learned first, whether or not a migration is there to tell of it.
+   * @throws failure held when the chain has one that is not final; signer-absent
+   */
+  async function keyFor(log: JournalLog, onChain: LogState): Promise<KmsKey> {
+    const known = await currentKey(journal, log);
+    const key = onChain.epoch > known.epoch ? await learnSuccessions(deps, log) : known;
+    if (onChain.epoch > key.epoch) throw failure('held');
+    const { keyRef } = key;
+    if (keyRef === null) throw failure('signer-absent', { epoch: key.epoch });
+    return { ...key, keyRef };
+  }
+
+  /** Before a key's first seal and once a day: a key of ours whose policy drifted is not used. A tenant's policy is the tenant's. */
+  async function checkPolicy({ origin }: JournalLog, { custody, epoch, keyRef }: KmsKey): Promise<void> {
+    if (custody !== CLOUD) return;
+    const name = `${origin} ${epoch}`;
+    const checked = policyCheckedAt.get(name);
     if (checked !== undefined && deps.now() - checked < POLICY_CHECK_MS) return;
-    await requireKeyPolicy(kms, tenantKeyAlias(tenantId, ordinal), 'tenant', deps.roles);
-    policyCheckedAt.set(origin, deps.now());
+    await requireKeyPolicy(kms, keyRef, 'tenant', deps.roles);
+    policyCheckedAt.set(name, deps.now());
   }
 
-  /** The log's standing in the contract. Read before the journal is: what another signer states in between only adds to that. */
-  async function readChain(log: JournalLog): Promise<LogState> {
-    const { number } = await chain.newest('latest');
-    const state = await chain.read((endpoint) => readLogState(endpoint, registry.contract, log.logId, number));
-    if (/^0x0{40}$/.test(state.signer)) throw failure('log-unregistered');
-    return state;
-  }
-
-  /** The chain never knows more than the journal, and agrees with it where it knows something. */
-  async function requireAgreement(
-    log: JournalLog,
-    state: LogState,
-    last: Statement | null,
-    seq: number,
-  ): Promise<void> {
-    if (state.seq > (last?.seal.seq ?? 0)) throw failure('chain-ahead', { seq });
-    const standing = state.seq === 0 ? null : await journal.at(log.logId, state.seq);
-    const head = standing === null ? NO_HEAD : standing.sealHash;
-    if (state.signer !== log.genesisSigner || state.epoch !== FIRST_EPOCH || state.head !== head) {
-      throw failure('chain-differs', { seq });
-    }
+  /** Nothing new goes between an acceptance and the head that it binds to. @throws failure held */
+  async function requireNotHeld(log: JournalLog): Promise<void> {
+    const { rows } = await pool.query('SELECT FROM kiff.logs WHERE tenant = $1 AND held_since IS NOT NULL', [
+      log.tenantId,
+    ]);
+    if (rows.length > 0) throw failure('held');
+    if (!(await journal.isHeld(log.logId))) return;
+    await noteDeaths(deps, log);
+    if (await journal.isHeld(log.logId)) throw failure('held');
   }
 
   const inspected = ({ tenantId }: JournalLog): Inspected => ({
@@ -113,12 +112,13 @@ export function createSigningActivities(deps: SigningDependencies) {
     const parts = Math.ceil(seal.seq / OLD_SEALS);
     const from = (seal.seq % parts) * OLD_SEALS + 1;
     const statements = await journal.between(log.logId, from, Math.min(seal.seq, from + OLD_SEALS - 1));
-    await inspectSeals(pool, log.tenantId, fromHex(log.genesisSigner, 20), statements);
+    const signers = (await keysOf(journal, log)).map(({ signer }) => fromHex(signer, 20));
+    await inspectSeals(pool, log.tenantId, signers, statements);
     await inspectOldLeaves(inspected(log), seal);
   }
 
   /** The statement for this seq: the journaled one if there is one, else a new one that extends the last. */
-  async function statementFor(log: JournalLog, onChain: LogState, seq: number): Promise<Statement> {
+  async function statementFor(log: JournalLog, key: SignerKey, onChain: LogState, seq: number): Promise<Statement> {
     const { rows } = await pool.query<StoredSeal>(
       `SELECT period, tree_size, root FROM ${tenantSchema(log.tenantId)}.seals WHERE seq = $1`,
       [seq],
@@ -128,7 +128,7 @@ export function createSigningActivities(deps: SigningDependencies) {
     if (stored.root === null) throw failure('out-of-order', { seq });
 
     const last = await journal.last(log.logId);
-    await requireAgreement(log, onChain, last, seq);
+    await requireAgreement(deps, log, key, onChain, last, seq);
 
     const lastSeq = last?.seal.seq ?? 0;
     if (seq > lastSeq + 1) throw failure('out-of-order', { seq, journaled: lastSeq });
@@ -139,7 +139,8 @@ export function createSigningActivities(deps: SigningDependencies) {
       period: stored.period,
       treeSize: stored.tree_size,
       root: toHex(stored.root),
-      prev: before?.sealHash ?? NO_HEAD,
+      // Through the acceptance that began this epoch: what the old key signed after it follows another head.
+      prev: key.began?.acceptSeq === seq - 1 ? key.began.head : (before?.sealHash ?? NO_HEAD),
     };
     const hash = sealHash(seal);
     if (seq === lastSeq + 1) {
@@ -149,7 +150,7 @@ export function createSigningActivities(deps: SigningDependencies) {
       await inspectExtension(inspected(log), log.periodSeconds, before?.seal ?? null, seal);
       // Only now, when the contract has confirmed it, does the log's identity become a fact of the journal.
       if (last === null) await journal.openLog(log);
-      await journal.state(FIRST_EPOCH, seal, hash);
+      await journal.state(key.epoch, seal, hash);
     }
     // Read back what stands: another process may have stated first, or this seq was stated long ago.
     const standing = await journal.at(log.logId, seq);
@@ -167,13 +168,18 @@ export function createSigningActivities(deps: SigningDependencies) {
     signNote(checkpointText({ origin, size: treeSize, root }), origin);
 
   /** The statement's signatures: those in the journal, or new ones, of which the first recorded pair stands. */
-  async function signaturesOf(log: JournalLog, statement: Statement): Promise<{ signature: Hex; checkpoint: string }> {
+  async function signaturesOf(
+    log: JournalLog,
+    { signer, keyRef }: SignerKey,
+    statement: Statement,
+  ): Promise<{ signature: Hex; checkpoint: string }> {
     const { seal, epoch } = statement;
     if (statement.signature !== null && statement.checkpoint !== null) {
       return { signature: statement.signature, checkpoint: statement.checkpoint };
     }
     const digest = sealDigest(registry, seal);
-    const signature = await signDigest(kms, tenantKeyAlias(log.tenantId, log.ordinal), digest, log.genesisSigner);
+    if (keyRef === null) throw failure('signer-absent', { epoch });
+    const signature = await signDigest(kms, keyRef, digest, signer);
     await journal.signed(log.logId, epoch, seal.seq, signature, await checkpointFor(log, seal));
     const kept = await journal.at(log.logId, seal.seq);
     if (kept === null || kept.signature === null || kept.checkpoint === null) throw failure('unexpected');
@@ -181,15 +187,18 @@ export function createSigningActivities(deps: SigningDependencies) {
   }
 
   /** Signs one seal and records the signature. */
-  async function signOne(log: JournalLog, onChain: LogState, seq: number): Promise<Hex> {
-    const statement = await statementFor(log, onChain, seq);
-    const { signature, checkpoint } = await signaturesOf(log, statement);
+  async function signOne(log: JournalLog, key: KmsKey, onChain: LogState, seq: number): Promise<Hex> {
+    const statement = await statementFor(log, key, onChain, seq);
+    // What was stated in an earlier epoch is that epoch's key's.
+    const by = statement.epoch === key.epoch ? key : (await keysOf(journal, log))[statement.epoch];
+    if (by === undefined) throw failure('unexpected');
+    const { signature, checkpoint } = await signaturesOf(log, by, statement);
     await pool.query(`SELECT ${tenantSchema(log.tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
       seq,
       Buffer.from(fromHex(statement.seal.prev, 32)),
       Buffer.from(fromHex(statement.sealHash, 32)),
       statement.epoch,
-      Buffer.from(fromHex(log.genesisSigner, 20)),
+      Buffer.from(fromHex(by.signer, 20)),
       Buffer.from(fromHex(signature, 65)),
       checkpoint,
     ]);
@@ -209,13 +218,17 @@ export function createSigningActivities(deps: SigningDependencies) {
         tellingBlocked(deps, tenantId, async () => {
           const log = await identifyLog(deps, tenantId);
           await requireSameLog(log);
-          await checkPolicy(log);
-          const onChain = await readChain(log);
+          const onChain = await readChain(deps, log);
+          const key = await keyFor(log, onChain);
+          await checkPolicy(log, key);
           const last = await journal.last(log.logId);
-          if (last !== null && seqs.some((seq) => seq > last.seal.seq)) await inspectPast(log, last);
+          if (seqs.some((seq) => seq > (last?.seal.seq ?? 0))) {
+            await requireNotHeld(log);
+            if (last !== null) await inspectPast(log, last);
+          }
           const hashes: Hex[] = [];
           for (const seq of seqs) {
-            hashes.push(await signOne(log, onChain, seq));
+            hashes.push(await signOne(log, key, onChain, seq));
             deps.heartbeat({ seq });
           }
           return hashes;

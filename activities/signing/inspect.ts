@@ -100,13 +100,14 @@ export async function inspectOldLeaves({ pool, tenantId, progress }: Inspected, 
 
 /**
  * Holds stored seals against the statements that the journal has of them.
+ * @param signers the log's, by epoch
  * @param statements in order of seq
  * @throws failure seal-altered
  */
 export async function inspectSeals(
   pool: Pool,
   tenantId: string,
-  signer: Uint8Array,
+  signers: readonly Uint8Array[],
   statements: readonly Statement[],
 ): Promise<void> {
   const { rows } = await pool.query<{
@@ -128,6 +129,7 @@ export async function inspectSeals(
   const stored = new Map(rows.map((row) => [row.seq, row]));
   for (const { seal, epoch, sealHash, signature, checkpoint, rebuilt } of statements) {
     const row = stored.get(seal.seq);
+    const signer = signers[epoch];
     const same =
       row !== undefined &&
       row.period === seal.period &&
@@ -139,6 +141,7 @@ export async function inspectSeals(
           is(row.seal_hash, sealHash) &&
           row.epoch === epoch &&
           row.signer !== null &&
+          signer !== undefined &&
           equalBytes(row.signer, signer) &&
           // What was taken from the chain came without them.
           (rebuilt || (is(row.signature, signature) && row.checkpoint === checkpoint))));

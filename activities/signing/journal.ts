@@ -34,10 +34,30 @@ export interface EndOrder {
   lastBlock: number;
 }
 
+/** A succession of a log's signer, as a final HandoverAccepted says it. */
+export interface Succession {
+  /** 1 or more; epoch 0 is the log's genesis signer. */
+  epoch: number;
+  signer: Hex;
+  custody: number;
+  /** The key's alias or ARN; null for a key that we never call. */
+  keyRef: string | null;
+  handoverHash: Hex;
+  /** The log's last seq before it. */
+  acceptSeq: number;
+  /** The acceptance's struct hash: the log's head after it. */
+  head: Hex;
+  acceptedBlock: number;
+}
+
 export interface Journal {
   log(origin: string, chainId: number, contract: Hex): Promise<JournalLog | null>;
   openLog(log: JournalLog): Promise<void>;
-  /** The statement with the highest seq, or null. */
+  /** A log's successions, in order. */
+  successions(logId: Hex): Promise<Succession[]>;
+  /** Whether an acceptance binds to the log's head: nothing new is stated meanwhile. */
+  isHeld(logId: Hex): Promise<boolean>;
+  /** The statement with the highest seq, or null. Here and below: of those that no later succession has made void. */
   last(logId: Hex): Promise<Statement | null>;
   at(logId: Hex, seq: number): Promise<Statement | null>;
   /** Statements of a range of seqs, both included, in order. */
@@ -69,6 +89,17 @@ interface EndRow {
   note: string | null;
 }
 
+interface SuccessionRow {
+  epoch: number;
+  signer: Buffer;
+  custody: number;
+  key_ref: string | null;
+  handover_hash: Buffer;
+  accept_seq: number;
+  head: Buffer;
+  accepted_block: number;
+}
+
 interface StatementRow {
   epoch: number;
   seq: number;
@@ -86,7 +117,7 @@ const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
 
 const SELECT_STATEMENT = `
   SELECT s.epoch, s.seq, s.period, s.tree_size, s.root, s.prev, s.seal_hash, s.rebuilt, g.signature, g.checkpoint
-    FROM journal.statements s LEFT JOIN journal.signatures g USING (log_id, epoch, seq)`;
+    FROM journal.standing s LEFT JOIN journal.signatures g USING (log_id, epoch, seq)`;
 
 export function createJournal(pool: Pool): Journal {
   const statements = async (logId: Hex, where: string, parameters: unknown[]): Promise<Statement[]> => {
@@ -140,9 +171,30 @@ export function createJournal(pool: Pool): Journal {
         ],
       );
     },
-    last: (logId) => one(logId, 'ORDER BY s.seq DESC, s.epoch DESC LIMIT 1', []),
-    at: (logId, seq) => one(logId, 'AND s.seq = $2 ORDER BY s.epoch DESC LIMIT 1', [seq]),
-    between: (logId, from, to) => statements(logId, 'AND s.seq BETWEEN $2 AND $3 ORDER BY s.seq, s.epoch', [from, to]),
+    async successions(logId) {
+      const { rows } = await pool.query<SuccessionRow>(
+        `SELECT epoch, signer, custody, key_ref, handover_hash, accept_seq, head, accepted_block
+           FROM journal.successions WHERE log_id = $1 ORDER BY epoch`,
+        [bytes(logId)],
+      );
+      return rows.map((row) => ({
+        epoch: row.epoch,
+        signer: toHex(row.signer),
+        custody: row.custody,
+        keyRef: row.key_ref,
+        handoverHash: toHex(row.handover_hash),
+        acceptSeq: row.accept_seq,
+        head: toHex(row.head),
+        acceptedBlock: row.accepted_block,
+      }));
+    },
+    async isHeld(logId) {
+      const { rows } = await pool.query<{ held: boolean }>('SELECT journal.is_held($1) AS held', [bytes(logId)]);
+      return rows[0]!.held;
+    },
+    last: (logId) => one(logId, 'ORDER BY s.seq DESC LIMIT 1', []),
+    at: (logId, seq) => one(logId, 'AND s.seq = $2', [seq]),
+    between: (logId, from, to) => statements(logId, 'AND s.seq BETWEEN $2 AND $3 ORDER BY s.seq', [from, to]),
     async state(epoch, seal, hash) {
       await pool.query(
         `INSERT INTO journal.statements (log_id, epoch, seq, period, tree_size, root, prev, seal_hash)

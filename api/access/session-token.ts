@@ -4,7 +4,7 @@
  */
 import { signedInAuthObject } from '@clerk/backend/internal';
 import { verifyToken } from '@clerk/express';
-import { z } from 'zod';
+import { sessionClaims } from '../../protocol/session-claims.ts';
 import { Problem } from '../http/problems.ts';
 import type { Permission } from './rights.ts';
 
@@ -32,22 +32,6 @@ export function looksLikeToken(text: string): boolean {
   return text.length <= MAX_TOKEN_LENGTH && JWT.test(text);
 }
 
-/**
- * What a session token of version 2 holds. Tokens that an instance issues from templates of its own are signed with the same
- * key and have none of `v`, `sid` and `sts`: they are somebody else's business and no sessions.
- */
-const claimsShape = z.object({
-  v: z.literal(2),
-  sub: z.string().regex(/^user_[A-Za-z0-9_-]{1,60}$/),
-  sid: z.string().min(1),
-  azp: z.string().min(1),
-  iat: z.number().int(),
-  sts: z.enum(['active', 'pending']).default('active'),
-  fva: z.tuple([z.number().int(), z.number().int()]).optional(),
-  act: z.unknown().optional(),
-  o: z.object({ id: z.string().regex(/^org_[A-Za-z0-9_-]{1,60}$/) }).optional(),
-});
-
 export interface SessionTokenOptions {
   /** The instance's RSA public key (2048 bits) as PEM. */
   jwtKey: string;
@@ -64,7 +48,7 @@ export function createSessionVerifier({ jwtKey, authorizedParties }: SessionToke
 
   return async function verifySession(token: string): Promise<Session> {
     const verified = await verify(token);
-    const parsed = claimsShape.safeParse(verified);
+    const parsed = sessionClaims.safeParse(verified);
     if (!parsed.success) throw new Problem('unauthorized', 'This is no session token of version 2.');
     const { sub, azp, iat, sts, fva, act, o } = parsed.data;
     if (sts === 'pending') throw new Problem('unauthorized', 'This session has open tasks; finish them first.');

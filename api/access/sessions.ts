@@ -1,4 +1,5 @@
 /** From a session token to the person who asks: token, membership, permission, and for sensitive acts the second factor. */
+import { FRESH_MINUTES } from '../../protocol/session-claims.ts';
 import { Problem } from '../http/problems.ts';
 import type { UserCaller } from './caller.ts';
 import { ruleFor, type Right } from './rights.ts';
@@ -25,9 +26,6 @@ export interface SessionsDependencies {
 }
 
 const MEMORY = { milliseconds: 4_000, entries: 10_000 };
-
-/** How old a factor may be for a sensitive act, in minutes. */
-const FRESH_MINUTES = 10;
 
 /**
  * @returns a function from a token and what is asked for to the caller

@@ -66,7 +66,7 @@ export async function onboard(
 ): Promise<OnboardedTenant[]> {
   const { rpcUrl, chainId } = chain.anvil;
   const secret = 'a secret for the bench';
-  const secrets = { signer: secret, relayer: secret, admin: secret, breakGlass: secret };
+  const secrets = { signer: secret, relayer: secret, admin: secret, breakGlass: secret, tenant: secret };
   const kms = await startKms({ principals: localPrincipals(secrets) });
   const kmsAs = (role: 'admin' | 'relayer') =>
     new KMSClient({

@@ -4,6 +4,7 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { KMSClient } from '@aws-sdk/client-kms';
+import type pg from 'pg';
 import { createTestClient, http, parseEther, type PublicClient } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { createAnchoringActivities } from '../../activities/anchoring/create.ts';
@@ -15,6 +16,13 @@ import { createKeyAdminActivities, ensureDeploymentKeys } from '../../activities
 import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
 import { createLogActivities } from '../../activities/log/create.ts';
 import { createSigningActivities, type SigningDependencies } from '../../activities/signing/create.ts';
+import {
+  createCustodySigningActivities,
+  type CustodySigningActivities,
+  type CustodySigningDependencies,
+} from '../../activities/signing/custody/create.ts';
+import { createCustodyJournal } from '../../activities/signing/custody/journal.ts';
+import { createSessionJudge } from '../../activities/signing/custody/session.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
 import { deployRegistry, type DeployedRegistry } from '../../contracts/deploy.ts';
 import { ACCESS_KEYS, LOCAL_ROLES, localPrincipals } from '../../dev/kms-roles.ts';
@@ -22,6 +30,7 @@ import { connectControl, type KmsControl } from '../../dev/kms/control.ts';
 import { startKms } from '../../dev/kms/server.ts';
 import { connectAgreedChain, connectAllEndpoints, connectChain } from '../../workers/chain.ts';
 import type { Hex } from '../../protocol/hex.ts';
+import { JWT_KEY, PARTY } from '../api/session-tokens.ts';
 import { anvil } from '../parts.ts';
 import { accept } from '../sql/batch.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
@@ -30,10 +39,13 @@ process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
 
 const DEPLOYER = privateKeyToAccount('0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80');
 const PERIOD = 1;
+/** Where the custody API would be. */
+export const CUSTODY_ORIGIN = 'http://localhost:8081';
+const REGION = 'eu-central-1';
 const CONTROL_TOKEN = 'a token for the tests';
 const KMS_SECRET = 'a secret for the tests';
 
-export type Role = 'signer' | 'relayer' | 'admin' | 'breakGlass';
+export type Role = 'signer' | 'relayer' | 'admin' | 'breakGlass' | 'tenant';
 
 export interface Plane {
   database: ProductDatabase;
@@ -54,6 +66,8 @@ export interface Plane {
   signing: ReturnType<typeof createSigningActivities>;
   /** A signer that has forgotten what it holds in memory, as after a restart; on another journal if one is given. */
   newSigner(journalUrl?: string, deps?: Partial<SigningDependencies>): ReturnType<typeof createSigningActivities>;
+  /** The signer's part in migrations of custody; passkeys count at once unless told otherwise. */
+  custody(deps?: Partial<CustodySigningDependencies>): CustodySigningActivities;
   /** Where the KMS stand-in listens. */
   kmsUrl: string;
   anchoring: ReturnType<typeof createAnchoringActivities>;
@@ -110,14 +124,20 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
   });
   const contract = registry.address;
   const database = await createProductDatabase({ periodSeconds: PERIOD, chainId, contract });
-  const secrets = { signer: KMS_SECRET, relayer: KMS_SECRET, admin: KMS_SECRET, breakGlass: KMS_SECRET };
+  const secrets = {
+    signer: KMS_SECRET,
+    relayer: KMS_SECRET,
+    admin: KMS_SECRET,
+    breakGlass: KMS_SECRET,
+    tenant: KMS_SECRET,
+  };
   const kms = await startKms({ principals: localPrincipals(secrets), controlToken: CONTROL_TOKEN });
 
   const closers: (() => unknown)[] = [];
   let configured = database.incarnation;
   const kmsAs = (role: Role, endpoint = kms.url): KMSClient => {
     const credentials = { accessKeyId: ACCESS_KEYS[role], secretAccessKey: KMS_SECRET };
-    const client = new KMSClient({ endpoint, region: 'eu-central-1', credentials, maxAttempts: 1 });
+    const client = new KMSClient({ endpoint, region: REGION, credentials, maxAttempts: 1 });
     closers.push(() => client.destroy());
     return client;
   };
@@ -157,22 +177,33 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     heartbeat: () => undefined,
   });
   const signingPool = pool(database.urls.kiff_signing);
+  const signerWith = (journalPool: pg.Pool) => ({
+    pool: signingPool,
+    journal: createJournal(journalPool),
+    custodyJournal: createCustodyJournal(journalPool),
+    fromBlock: BigInt(registry.fromBlock),
+    kms: kmsAs('signer'),
+    chain: agreedChain,
+    registry: { chainId, contract },
+    host: database.host,
+    periodSeconds: PERIOD,
+    roles: LOCAL_ROLES,
+    alert,
+    heartbeat: () => undefined,
+    now: Date.now,
+  });
   const newSigner = (journalUrl = database.urls.kiff_journal, deps: Partial<SigningDependencies> = {}) =>
-    createSigningActivities({
-      pool: signingPool,
-      journal: createJournal(pool(journalUrl, 'journal')),
-      kms: kmsAs('signer'),
-      chain: agreedChain,
-      registry: { chainId, contract },
-      host: database.host,
-      periodSeconds: PERIOD,
-      roles: LOCAL_ROLES,
-      alert,
-      heartbeat: () => undefined,
-      now: Date.now,
+    createSigningActivities({ ...signerWith(pool(journalUrl, 'journal')), ...deps });
+  const signing = newSigner();
+  const custody = (deps: Partial<CustodySigningDependencies> = {}) =>
+    createCustodySigningActivities({
+      ...signerWith(pool(database.urls.kiff_journal, 'journal')),
+      region: REGION,
+      judgeSession: createSessionJudge({ jwtKey: JWT_KEY, authorizedParties: [PARTY] }),
+      custodyOrigin: CUSTODY_ORIGIN,
+      passkeyMinAgeSeconds: 0,
       ...deps,
     });
-  const signing = newSigner();
   const anchoringPool = pool(database.urls.kiff_anchoring);
   const { tip, each, agreed } = await connectAllEndpoints(options.anchoringUrls ?? [rpcUrl], chainId, alert);
   const anchoringAs = (run: string | (() => string)) =>
@@ -259,6 +290,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     keyAdmin,
     signing,
     newSigner,
+    custody,
     anchoring,
     anchoringAs,
     tenant: createTenant,

@@ -59,7 +59,13 @@ export async function startWalletPlane(options: WalletPlaneOptions): Promise<Wal
   const { chainId, contract } = database;
   const closers: (() => Promise<unknown>)[] = [];
 
-  const secrets = { signer: KMS_SECRET, relayer: KMS_SECRET, admin: KMS_SECRET, breakGlass: KMS_SECRET };
+  const secrets = {
+    signer: KMS_SECRET,
+    relayer: KMS_SECRET,
+    admin: KMS_SECRET,
+    breakGlass: KMS_SECRET,
+    tenant: KMS_SECRET,
+  };
   const kms = await startKms({ principals: localPrincipals(secrets) });
   closers.push(() => kms.stop());
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true'; // else the SDK tells of it on standard error

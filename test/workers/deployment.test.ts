@@ -9,6 +9,7 @@ import { startProcess } from '../../dev/process.ts';
 import { packageRoot } from '../../dev/root.ts';
 import { requireDeployment } from '../../workers/deployment.ts';
 import { anvil } from '../parts.ts';
+import { JWT_KEY, PARTY } from '../api/session-tokens.ts';
 import { createProductDatabase, type ProductDatabase } from '../product-database.ts';
 
 const DEPLOYER = privateKeyToAccount('0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80');
@@ -47,6 +48,9 @@ describe('the deployment that a worker starts on', function () {
         CONTRACT: registry.address,
         FROM_BLOCK: '0',
         KIFF_HOST: database.host,
+        CLERK_JWT_KEY: JWT_KEY,
+        CLERK_AUTHORIZED_PARTIES: PARTY,
+        CUSTODY_ORIGIN: PARTY,
         KIFF_INCARNATION: database.incarnation,
         TEMPORAL_ADDRESS: '127.0.0.1:1',
         AWS_ENDPOINT_URL_KMS: nowhere,
