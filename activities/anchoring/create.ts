@@ -45,6 +45,8 @@ export interface AnchoringDependencies {
   leaseSeconds: number;
   /** Tells a tenant's seal workflow that its level changed; best effort, since the workflow also looks by itself. */
   nudgeSeal: (tenantId: string, period: number) => Promise<void>;
+  /** Tells a tenant's migration that the chain says something new of a handover; best effort, since it looks by itself too. */
+  nudgeCustody: (tenantId: string) => Promise<void>;
   /** Wakes the wallet workflow, starting it if it does not run. */
   nudgeWallet: () => Promise<void>;
 }

@@ -22,6 +22,7 @@ export interface HandoverDependencies extends SendDependencies {
   queue: SealQueue;
   handovers: Handovers;
   alert: Alert;
+  nudgeCustody: (tenantId: string) => Promise<void>;
 }
 
 /** Providers refuse wider ranges; this is the narrowest common limit. */
@@ -107,27 +108,29 @@ async function agreedEvents(
     return {
       events: signed,
       standing: await Promise.all(
-        signed.map(async (event) => {
-          if (event.fact === 'proposed') return true;
-          if (event.fact === 'accepted') {
-            const { epoch, signer } = await readLogState(endpoint, contract, event.logId, final.number);
-            return epoch > event.epochTo || (epoch === event.epochTo && signer === event.to);
-          }
-          return endpoint.readContract({
+        signed.map(async (event) => ({
+          log: await readLogState(endpoint, contract, event.logId, final.number),
+          cancelled: await endpoint.readContract({
             address: contract,
             abi: registryAbi,
             functionName: 'cancelled',
             args: [event.handoverHash],
             blockNumber: final.number,
-          });
-        }),
+          }),
+        })),
       ),
     };
   });
-  for (const event of events.filter((_, index) => standing[index] === false)) {
-    deps.alert('anchor-unproved', { handover: event.handoverHash, block: event.anchor.blockNumber });
-  }
-  return events.filter((_, index) => standing[index] === true);
+  return events.filter((event, index) => {
+    const { log, cancelled } = standing[index]!;
+    const stands =
+      event.fact === 'proposed' ||
+      (event.fact === 'cancelled' && cancelled) ||
+      (event.fact === 'accepted' &&
+        (log.epoch > event.epochTo || (log.epoch === event.epochTo && log.signer === event.to)));
+    if (!stands) deps.alert('anchor-unproved', { handover: event.handoverHash, block: event.anchor.blockNumber });
+    return stands;
+  });
 }
 
 /** Every head that logs of ours had at a seq. */
@@ -155,4 +158,5 @@ async function tell(deps: HandoverDependencies, news: readonly HandoverNews[]): 
     else if (was === null && !known) deps.alert('handover-unknown', fields);
     deps.tell('handover.seen', { ...fields, level: level ?? 'none' });
   }
+  await Promise.all([...new Set(news.map(({ tenantId }) => tenantId))].map((tenantId) => deps.nudgeCustody(tenantId)));
 }

@@ -119,8 +119,9 @@ export function createHandovers(pool: Pool) {
     /** Handovers that may still be cancelled, and whether one of them has passed its last second by our clock. */
     async open(): Promise<{ hashes: Hex[]; unsettled: number; overdue: boolean }> {
       const { rows } = await pool.query<{ handover_hash: Buffer; unsettled: boolean; overdue: boolean }>(
-        `SELECT handover_hash, 'final' NOT IN (coalesce(proposed_level, 'final'), coalesce(accepted_level, 'final'),
-                                               coalesce(cancelled_level, 'final')) AS unsettled,
+        `SELECT handover_hash,
+                coalesce(proposed_level, '') IN ('included', 'safe') OR accepted_level IS NOT NULL
+                  OR cancelled_level IS NOT NULL AS unsettled,
                 lapsed_block IS NULL AND accepted_level IS NULL AND expires_at < extract(epoch FROM clock_timestamp()) AS overdue
            FROM kiff.handovers
           WHERE accepted_level IS DISTINCT FROM 'final' AND cancelled_level IS DISTINCT FROM 'final'`,

@@ -9,6 +9,7 @@ import type { TenantPools } from '../http/tenant-pools.ts';
 import { bundlePage, bundleSpan } from './bundle.ts';
 import type { LogIdentities } from './log-identity.ts';
 import { ofLog } from './logs-routes.ts';
+import { readHandovers } from './successions.ts';
 
 /** `uint24` on chain. */
 const MAX_SEQ = 2 ** 24 - 1;
@@ -67,7 +68,7 @@ export function bundleOperations({ pools, logIdentity, registry, now }: BundleDe
           const asked = await bundleSpan(pool, log, { from: query.from, to: query.to }, now());
           const cursor = seq === undefined ? undefined : { seq: Math.min(seq, MAX_SEQ), leaf: leaf ?? null };
           const order = { span: asked, cursor, bodies: records === 'disclosed' };
-          return { page: await bundlePage(pool, log, registry, [], order), span: asked };
+          return { page: await bundlePage(pool, log, registry, await readHandovers(pool, log), order), span: asked };
         });
         const next = page.next && {
           ...span,

@@ -14,6 +14,7 @@ import { count, hex } from '../http/shapes.ts';
 import { isUnavailable } from '../http/database.ts';
 import type { LogIdentities } from './log-identity.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
+import { finalOnes, readSuccessions } from './successions.ts';
 
 /** Strangers may ask; the database is asked this often at most. */
 const CACHE_MILLISECONDS = 10_000;
@@ -29,7 +30,7 @@ interface PolicyDependencies {
   now: () => number;
 }
 
-/** As protocol/policy.ts reads it; we publish neither a succession nor required checks. */
+/** As protocol/policy.ts reads it; we publish no required checks, and a succession once there is a final one. */
 const policyShape = z
   .object({
     format: z.literal('kiff.policy/1'),
@@ -79,8 +80,22 @@ export function policyOperations(dependencies: PolicyDependencies): Operation[] 
 
   async function logsOf(caller: Caller | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
     if (caller === undefined) return [];
-    const logs = await pools.use(caller, (pool) => logIdentity.all(pool, caller.tenant));
-    return logs.map(({ origin, genesisSigner }) => ({ origin, genesisSigner, checkpointKeys, promiseKeys }));
+    return pools.use(caller, async (pool) => {
+      const logs = await logIdentity.all(pool, caller.tenant);
+      const successions = await readSuccessions(
+        pool,
+        logs.map(({ logId }) => logId),
+      );
+      return logs.map(({ origin, genesisSigner, logId }) => {
+        const succession = finalOnes(successions.get(logId)).map(({ epoch, signer, afterSeq }) => ({
+          epoch,
+          signer,
+          afterSeq,
+        }));
+        const keys = { origin, genesisSigner, checkpointKeys, promiseKeys };
+        return succession.length === 0 ? keys : { ...keys, succession };
+      });
+    });
   }
 
   return [

@@ -9,12 +9,14 @@ import { tilesForNodes } from '../../protocol/tile.ts';
 import type { LogIdentity } from './log-identity.ts';
 import { anchorOf, type AnchoredLevel, type SealRow } from './seals.ts';
 import type { StoredRecord } from './stored-record.ts';
+import { readHandovers } from './successions.ts';
 import { damaged, fromTiles } from './tiles.ts';
 
 /**
  * The receipt of a record whose seal stands in a block, or undefined while it does not (receipts exist from `included` on).
  * What it hands out it has checked: a proof that does not lead to the sealed root never leaves.
- * @throws Problem log-damaged when stored tiles are missing, damaged or prove something else
+ * @throws Problem log-damaged when stored tiles are missing, damaged or prove something else; unavailable while not everything
+ *   that was signed for a succession before the seal is known here
  */
 export async function buildReceipt(
   pool: Pick<Pool, 'query'>,
@@ -57,7 +59,7 @@ export async function buildReceipt(
       signature: toHex(signature),
     },
     checkpoint: seal.checkpoint,
-    handovers: [],
+    handovers: await readHandovers(pool, log, epoch),
     anchor: { ...anchor, level },
   };
 }

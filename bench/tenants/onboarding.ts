@@ -115,6 +115,7 @@ export async function onboard(
     leaseSeconds: 60,
     run: () => 'the bench',
     nudgeSeal: async () => undefined,
+    nudgeCustody: async () => undefined,
     nudgeWallet: async () => undefined,
   });
 

@@ -223,6 +223,7 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
       leaseSeconds: 60,
       run: typeof run === 'string' ? () => run : run,
       nudgeSeal: async () => undefined,
+      nudgeCustody: async () => undefined,
       nudgeWallet: async () => undefined,
     });
   const anchoring = anchoringAs('the first run');

@@ -8,7 +8,7 @@ import { readPeriodSeconds } from '../../activities/chain/registry.ts';
 import { createPool } from '../../activities/database.ts';
 import { keyAddress, RELAYER_ALIAS } from '../../activities/kms/keys.ts';
 import type { anchorWallet } from '../../workflows/anchorWallet.ts';
-import { ANCHORING_QUEUE, SEALING_QUEUE, sealId, walletId } from '../../workflows/ids.ts';
+import { ANCHORING_QUEUE, custodyId, SEALING_QUEUE, sealId, walletId } from '../../workflows/ids.ts';
 import { connectAllEndpoints } from '../chain.ts';
 import { requireDeployment } from '../deployment.ts';
 import { createKms } from '../kms.ts';
@@ -49,6 +49,14 @@ start(log, async () => {
       if (!(error instanceof WorkflowNotFoundError)) log.warn({ err: error, tenantId, period }, 'a seal was not told');
     }
   };
+  const nudgeCustody = async (tenantId: string) => {
+    try {
+      await client.workflow.getHandle(custodyId(tenantId)).signal('evidence');
+    } catch (error) {
+      // A handover may be of a migration that has ended, or of none.
+      if (!(error instanceof WorkflowNotFoundError)) log.warn({ err: error, tenantId }, 'a migration was not told');
+    }
+  };
 
   await runWorker(connection, {
     temporal: env.temporal,
@@ -75,6 +83,7 @@ start(log, async () => {
       // Longer than the workflow ever waits between two steps, so that a second owner never finds it run out.
       leaseSeconds: Math.max(60, 3 * env.IDLE_SECONDS, 3 * env.POLL_SECONDS),
       nudgeSeal,
+      nudgeCustody,
       nudgeWallet,
     }),
     async prepare() {

@@ -11,7 +11,7 @@ import { until } from '../../main-job/client.ts';
 import { chainSwitches, type ChainSwitches } from '../../weather/chain.ts';
 import type { Rule } from '../../weather/faults.ts';
 import { startWeather, type Weather } from '../../weather/proxy.ts';
-import { createPlane, type Plane } from '../plane.ts';
+import { createPlane, type Plane, type PlaneOptions } from '../plane.ts';
 
 export interface BadDays extends Plane {
   rpcUrl: string;
@@ -35,7 +35,7 @@ export interface BadDays extends Plane {
   clear(): Promise<void>;
 }
 
-export async function createBadDays(): Promise<BadDays> {
+export async function createBadDays(options: Pick<PlaneOptions, 'coolingOffSeconds'> = {}): Promise<BadDays> {
   const folder = mkdtempSync(join(tmpdir(), 'kiff-cloud-bad-days-'));
   const node = await startAnvil({ logFile: join(folder, 'anvil.log') });
   const providers: [Weather, Weather] = [
@@ -43,7 +43,7 @@ export async function createBadDays(): Promise<BadDays> {
     await startWeather({ upstream: node.rpcUrl, seed: 2 }),
   ];
   const switches = chainSwitches(node.rpcUrl);
-  const plane = await createPlane({ node, anchoringUrls: providers.map(({ url }) => url) });
+  const plane = await createPlane({ ...options, node, anchoringUrls: providers.map(({ url }) => url) });
   const look = (nonce: number): Promise<Advance> => plane.anchoring.advanceTransaction({ nonce });
 
   return {
