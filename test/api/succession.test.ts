@@ -9,6 +9,9 @@ import { createPlane, type Plane } from '../activities/plane.ts';
 import { anvil } from '../parts.ts';
 import { startIngestApi, type IngestApi } from './ingest-api.ts';
 
+const failing = ({ checks }: Awaited<ReturnType<typeof verifyReceiptText>>) =>
+  checks.filter(({ status }) => status === 'failed' || status === 'not-run').map(({ name }) => name);
+
 describe('a log of several signers', function () {
   this.timeout(60_000);
   let plane: Plane;
@@ -73,9 +76,6 @@ describe('a log of several signers', function () {
     await heirs.close();
     await plane.stop();
   });
-
-  const failing = ({ checks }: Awaited<ReturnType<typeof verifyReceiptText>>) =>
-    checks.filter(({ status }) => status === 'failed' || status === 'not-run').map(({ name }) => name);
 
   it('its receipts verify against the chain and its policy, each with the handovers that led to its signer', async () => {
     const rpc = createHttpRpc(new URL((await anvil()).rpcUrl));
@@ -147,7 +147,7 @@ describe('a log of several signers', function () {
       ],
     );
     const signerAt = (seq: number) =>
-      [...succession].reverse().find((each: { afterSeq: number }) => seq > each.afterSeq) ?? {
+      [...succession].toReversed().find((each: { afterSeq: number }) => seq > each.afterSeq) ?? {
         epoch: 0,
         signer: genesisSigner,
       };
