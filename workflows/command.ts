@@ -21,7 +21,7 @@ import {
 } from '@temporalio/common';
 import type { CommandActivities } from '../activities/commands/create.ts';
 import type { Ask } from '../activities/commands/judge.ts';
-import type { CustodySigningActivities } from './custodySigner.ts';
+import type { CustodySigningActivities } from '../activities/signing/custody/create.ts';
 import { TENANT_ID } from './attributes.ts';
 import { custodyMigration, evidence, stop } from './custodyMigration.ts';
 import { custodyId, onboardingId, SIGNING_QUEUE } from './ids.ts';

@@ -5,7 +5,7 @@ import type { CustodyActivities } from '../activities/custody/create.ts';
 import type { CustodyKeyActivities } from '../activities/keyadmin/custody.ts';
 import type { LogActivities } from '../activities/log/create.ts';
 import type { SigningActivities } from '../activities/signing/create.ts';
-import type { CustodySigningActivities } from './custodySigner.ts';
+import type { CustodySigningActivities } from '../activities/signing/custody/create.ts';
 import { ANCHORING_QUEUE, KEYADMIN_QUEUE, SEALING_QUEUE, SIGNING_QUEUE } from './ids.ts';
 
 const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;

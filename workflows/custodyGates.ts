@@ -26,16 +26,19 @@ const CLOUD = 1;
 const FOR_PEOPLE = 1800;
 const FOR_THE_CHAIN = 30;
 const FOR_THE_COOLING_OFF = 600;
-/** What must not be interrupted is tried so long at once. */
+/** Seconds: what must not be interrupted is tried so long at once, and as long as a period while the log is held for it. */
 const ATTEMPT = 60;
+const SHORTEST_ATTEMPT = 10;
 
 /** Walks through all gates. @throws TemporalFailure at the one that stays shut; what was done so far is in `saga.undo` */
 export async function throughTheGates(saga: Saga): Promise<void> {
   await identify(saga);
   await authorise(saga);
-  await takeStep(saga, 'snapshot', 'The signer keeps what is public of the old key.', () =>
-    patience(saga).snapshotKey.executeWithOptions({ summary: "Keep the old key's public half" }, [ids(saga)]),
-  );
+  await takeStep(saga, 'snapshot', 'The signer keeps what is public of the old key.', async () => ({
+    ...(await patience(saga).snapshotKey.executeWithOptions({ summary: "Keep the old key's public half" }, [
+      ids(saga),
+    ])),
+  }));
   await takeStep(saga, 'register', `Looking at the new signer \`${saga.newSigner}\` once more.`, () => look(saga));
   await takeStep(saga, 'prove', `Waiting for the new signer \`${saga.newSigner}\` to prove that it has its key.`, () =>
     patience(saga).custodyProof.executeWithOptions({ summary: 'The new signer proves possession' }, [ids(saga)]),
@@ -188,7 +191,7 @@ async function coolingOff(saga: Saga, eta: number): Promise<void> {
  */
 async function accept(saga: Saga): Promise<void> {
   const { tenantId, migrationId, periodSeconds } = saga;
-  const seconds = Math.max(periodSeconds, ATTEMPT);
+  const seconds = Math.max(periodSeconds, SHORTEST_ATTEMPT);
   const sentence = `The log's next seals are held back while the new signer \`${saga.newSigner}\` accepts.`;
   await takeStep(saga, 'accept', sentence, async () => {
     saga.undo.push({ step: 'accept', run: () => holdLog({ migrationId, hold: false }) });
