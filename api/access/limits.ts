@@ -9,7 +9,7 @@
  * Headers are those of draft-ietf-httpapi-ratelimit-headers-10: `RateLimit-Policy` names each limit with its quota `q` in a window
  * of `w` seconds, `RateLimit` says what is left of it (`r`) and when it is whole again (`t`).
  */
-import type { Response } from 'express';
+import type { ServerResponse } from 'node:http';
 import { Problem } from '../http/problems.ts';
 import type { Caller } from './caller.ts';
 import type { Right } from './rights.ts';
@@ -27,6 +27,9 @@ export interface Limits {
  */
 const WINDOW_SECONDS = 2;
 
+/** The share of what can be saved up below which somebody is in a hurry: whoever keeps to its rate, in small bursts too, is above. */
+const AT_EASE = 0.9;
+
 /** Buckets of callers that rest are full, and a full bucket need not be remembered. */
 const SWEEP_AT = 10_000;
 
@@ -42,12 +45,16 @@ export interface RateLimits {
    * Takes one request, if there is room for it (and, of what stores records, for one at least), and says so in the headers.
    * @throws Problem rate-limited; nothing is taken then
    */
-  admit(caller: Caller, right: Right, response: Response): void;
+  admit(caller: Caller, right: Right, response: ServerResponse): void;
+  /** Takes nothing. @returns the Problem that `admit` would throw now, said in the headers too; undefined when there is none */
+  refusal(caller: Caller, right: Right, response: ServerResponse): Problem | undefined;
+  /** Whether it takes more than its rate for the moment, and so lives on what it had saved up. */
+  hurries(of: { tenant: string; keyId: string }): boolean;
   /**
    * Takes records, before the answer has begun. A body that was let in is stored to its end: what it has too many is paid
    * back before the next one is let in.
    */
-  charge(caller: Caller, records: number, response: Response): void;
+  charge(caller: Caller, records: number, response: ServerResponse): void;
 }
 
 /** @param now milliseconds, of a clock that does not go back */
@@ -87,22 +94,44 @@ export function createRateLimits(now: () => number): RateLimits {
     admit(caller, right, response) {
       const { requests, records } = policiesFor(caller, right);
       const policies = [...requests, ...records];
-      const violated = policies.filter(({ bucket }) => bucket.tokens < 1);
+      const violated = policies.filter(isSpent);
       if (violated.length === 0) for (const { bucket } of requests) bucket.tokens -= 1;
-      if (policies.length > 0) {
-        response.set('RateLimit-Policy', policies.map(policyItem).join(', '));
-        response.set('RateLimit', policies.map(stateItem).join(', '));
-      }
+      say(policies, response);
       if (violated.length > 0) throw refusal(violated);
+    },
+
+    refusal(caller, right, response) {
+      const { requests, records } = policiesFor(caller, right);
+      const policies = [...requests, ...records];
+      if (!policies.some(isSpent)) return undefined;
+      say(policies, response);
+      return refusal(policies.filter(isSpent));
+    },
+
+    hurries({ tenant, keyId }) {
+      return [`tenant ${tenant}`, `key ${keyId}`].some((name) => {
+        const known = buckets.get(name);
+        if (known === undefined) return false;
+        const { bucket, rate } = known;
+        return fill(bucket, rate, now()).tokens < AT_EASE * rate.perSecond * rate.windowSeconds;
+      });
     },
 
     charge(caller, taken, response) {
       const { requests, records } = policiesFor(caller, 'ingest');
       for (const { bucket } of records) bucket.tokens -= taken;
       const policies = [...requests, ...records];
-      if (policies.length > 0) response.set('RateLimit', policies.map(stateItem).join(', '));
+      if (policies.length > 0) response.setHeader('RateLimit', policies.map(stateItem).join(', '));
     },
   };
+}
+
+const isSpent = ({ bucket }: Policy): boolean => bucket.tokens < 1;
+
+function say(policies: readonly Policy[], response: ServerResponse): void {
+  if (policies.length === 0) return;
+  response.setHeader('RateLimit-Policy', policies.map(policyItem).join(', '));
+  response.setHeader('RateLimit', policies.map(stateItem).join(', '));
 }
 
 function policyItem({ name, rate }: Policy): string {

@@ -16,10 +16,12 @@ export interface ShortMemory<T> {
    * @param fresh asks anew, whatever is remembered
    */
   recall(name: string, lookUp: () => Promise<T | undefined>, fresh?: boolean): Promise<T | undefined>;
+  /** The remembered answer, if it is there now: nothing is asked and nobody waits. */
+  peek(name: string): T | undefined;
 }
 
 export function createShortMemory<T>({ milliseconds, entries, now }: ShortMemoryOptions): ShortMemory<T> {
-  const known = new Map<string, { until: number; answer: Promise<T | undefined> }>();
+  const known = new Map<string, { until: number; answer: Promise<T | undefined>; found?: T }>();
 
   return {
     recall(name, lookUp, fresh = false) {
@@ -27,7 +29,10 @@ export function createShortMemory<T>({ milliseconds, entries, now }: ShortMemory
       if (remembered !== undefined && remembered.until > now() && !fresh) return remembered.answer;
 
       const answer = lookUp();
-      const entry = { until: now() + milliseconds, answer };
+      const entry: { until: number; answer: Promise<T | undefined>; found?: T } = {
+        until: now() + milliseconds,
+        answer,
+      };
       known.delete(name);
       known.set(name, entry);
       for (const oldest of known.keys()) {
@@ -37,8 +42,15 @@ export function createShortMemory<T>({ milliseconds, entries, now }: ShortMemory
       const forget = (): void => {
         if (known.get(name) === entry) known.delete(name);
       };
-      void answer.then((found) => found ?? forget(), forget);
+      void answer.then((found) => {
+        if (found === undefined) forget();
+        else entry.found = found;
+      }, forget);
       return answer;
+    },
+    peek(name) {
+      const remembered = known.get(name);
+      return remembered !== undefined && remembered.until > now() ? remembered.found : undefined;
     },
   };
 }

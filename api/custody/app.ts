@@ -2,7 +2,8 @@
  * The custody API as an Express application. It lives on an origin of its own, in a process of its own, with logins of its
  * own: whoever takes the ingest API over can ask for nothing that moves a key (design section 3, wall 1).
  */
-import type { Express, RequestHandler } from 'express';
+import type { RequestListener } from 'node:http';
+import type { RequestHandler } from 'express';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { createApplication } from '../http/application.ts';
@@ -52,7 +53,7 @@ export function createApp({
   log,
   trustProxy = false,
   isDraining = () => false,
-}: AppDependencies): Express {
+}: AppDependencies): RequestListener {
   const check = async (): Promise<void> => {
     const { rowCount } = await directory.query('SELECT FROM kiff.deployment');
     if (rowCount !== 1) throw new Error('the database has no deployment yet');

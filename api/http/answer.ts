@@ -1,4 +1,5 @@
 /** The last stops of a request: routes that do not exist, methods that are not allowed, and everything thrown. */
+import type { ServerResponse } from 'node:http';
 import type { ErrorRequestHandler, RequestHandler } from 'express';
 import type { Logger } from 'pino';
 import { errorFacts } from './log.ts';
@@ -29,14 +30,20 @@ export function answerProblems(log: Logger): ErrorRequestHandler {
       next(error);
       return;
     }
-    if (problem.status === 401) response.set('WWW-Authenticate', 'Bearer');
-    response.set(problem.headers);
-    if (problem.retryAfter !== undefined) response.set('Retry-After', String(problem.retryAfter));
-    response
-      .status(problem.status)
-      .type('application/problem+json')
-      .send(JSON.stringify(problem.document(requestId)));
+    sendProblem(problem, requestId, response);
   };
+}
+
+/** The whole answer that a problem is; nothing of the response may be on its way yet. */
+export function sendProblem(problem: Problem, requestId: string, response: ServerResponse): void {
+  if (problem.status === 401) response.setHeader('WWW-Authenticate', 'Bearer');
+  for (const [name, value] of Object.entries(problem.headers)) response.setHeader(name, value);
+  if (problem.retryAfter !== undefined) response.setHeader('Retry-After', String(problem.retryAfter));
+  const text = JSON.stringify(problem.document(requestId));
+  response.statusCode = problem.status;
+  response.setHeader('Content-Type', 'application/problem+json; charset=utf-8');
+  response.setHeader('Content-Length', Buffer.byteLength(text));
+  response.end(text);
 }
 
 /** Express throws http-errors: their status is their contract, their texts are not. */

@@ -1,5 +1,5 @@
 /** An API's process: serves until SIGTERM or SIGINT, drains, closes what it holds, and ends. */
-import type { Express } from 'express';
+import type { RequestListener } from 'node:http';
 import type { Logger } from 'pino';
 import { errorFacts } from './log.ts';
 import { startServer } from './server.ts';
@@ -8,7 +8,7 @@ export interface Service {
   log: Logger;
   host: string;
   port: number;
-  app: (isDraining: () => boolean) => Express;
+  app: (isDraining: () => boolean) => RequestListener;
   /** Runs after the last answer. */
   close: () => Promise<unknown>;
 }

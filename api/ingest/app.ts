@@ -1,5 +1,5 @@
 /** The ingest API as an Express application: its operations, and who is let in to them. */
-import type { Express } from 'express';
+import type { RequestListener } from 'node:http';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Registry } from '../../protocol/eip712.ts';
@@ -73,7 +73,7 @@ const INFO = {
   ],
 };
 
-export function createApp(dependencies: AppDependencies): Express {
+export function createApp(dependencies: AppDependencies): RequestListener {
   const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
   const { keyUses, refusals, usageCounts, trustProxy = false, isDraining = () => false } = dependencies;
   const onKeyUsed = (keyId: string): void => keyUses.note(keyId);
@@ -83,7 +83,7 @@ export function createApp(dependencies: AppDependencies): Express {
   const accept: AcceptCall =
     dependencies.accept ??
     ((key, drafts) => pools.use(key, (pool) => acceptBatch(pool, key.tenant, key.keyId, drafts)));
-  const batcher = createBatcher(accept, dependencies.batchLimits);
+  const batcher = createBatcher(accept, dependencies.batchLimits, (key) => limits.hurries(key));
   const ingest = createIngest({ pools, batcher, logIdentity, promises });
 
   const attributionsFor = createAttributions(pools);
@@ -123,6 +123,14 @@ export function createApp(dependencies: AppDependencies): Express {
       });
       limits.admit(caller, right, response);
       return caller;
+    },
+    // What `admit` comes to for a known key that is over its limit, at the least cost.
+    refuse(right, request, response) {
+      const caller = authenticate.known(request.headers.authorization, right);
+      const problem = caller && limits.refusal(caller, right, response);
+      if (caller === undefined || problem === undefined) return undefined;
+      usageCounts.rejected(caller);
+      return { caller, problem };
     },
     log,
     trustProxy,

@@ -1,6 +1,7 @@
 /**
  * Group commit: requests of one tenant that arrive while earlier ones are being stored go to the database together, in one
  * call and one fsync. At most two calls per tenant are in flight in this process: one holds the log's head, one waits for it.
+ * A tenant that takes more than its rate begins a call every so often and no sooner.
  */
 import { Problem } from '../http/problems.ts';
 import { isRefusedForData, type Accepted } from './accept.ts';
@@ -14,6 +15,8 @@ export interface BatchLimits {
   waitingBytes: number;
   /** Of one tenant: its share of what may wait, so that one with a slow log leaves room for all others. */
   tenantWaitingBytes: number;
+  /** Between the beginnings of two calls of a tenant that takes more than its rate, in milliseconds. */
+  pace: number;
 }
 
 export const BATCH_LIMITS: BatchLimits = {
@@ -22,7 +25,14 @@ export const BATCH_LIMITS: BatchLimits = {
   bytes: 8 * 1024 * 1024,
   waitingBytes: 128 * 1024 * 1024,
   tenantWaitingBytes: 32 * 1024 * 1024,
+  pace: 50,
 };
+
+/**
+ * Whether this caller takes more than its rate for the moment (access/limits.ts). Every call ends with a sync of the log on disk, which
+ * all tenants share: a flood's records go in fewer, larger calls, and its neighbours' syncs wait for fewer of its own.
+ */
+export type Hurries = (key: BatchKey) => boolean;
 
 /** Whose records: the log, the login, and the key whose id goes into the entries. */
 export interface BatchKey {
@@ -58,19 +68,50 @@ interface Unit {
 interface Queue {
   waiting: Map<string, { key: BatchKey; units: Unit[] }>;
   inFlight: number;
+  /** When its last call began, by the monotonic clock. */
+  began: number;
+  /** It waits for its pace. */
+  paced: boolean;
+  /** It will be looked at whether it can be forgotten. */
+  resting: boolean;
   /** In flight and waiting. */
   bytes: number;
 }
 
-export function createBatcher(accept: AcceptCall, limits: BatchLimits = BATCH_LIMITS): Batcher {
+const newQueue = (): Queue => ({
+  waiting: new Map(),
+  inFlight: 0,
+  began: -Infinity,
+  paced: false,
+  resting: false,
+  bytes: 0,
+});
+
+export function createBatcher(
+  accept: AcceptCall,
+  limits: BatchLimits = BATCH_LIMITS,
+  hurries: Hurries = () => false,
+): Batcher {
   const queues = new Map<string, Queue>();
   let waitingBytes = 0;
 
   function pump(tenant: string, queue: Queue): void {
-    while (queue.inFlight < limits.inFlight) {
+    while (queue.inFlight < limits.inFlight && !queue.paced) {
+      const [next] = queue.waiting.values();
+      if (next === undefined) break;
+      const early = queue.began + limits.pace - performance.now();
+      if (early > 0 && hurries(next.key)) {
+        queue.paced = true;
+        setTimeout(() => {
+          queue.paced = false;
+          pump(tenant, queue);
+        }, early);
+        break;
+      }
       const group = nextGroup(queue);
       if (group === undefined) break;
       queue.inFlight++;
+      queue.began = performance.now();
       void store(group.key, group.units).finally(() => {
         queue.inFlight--;
         for (const unit of group.units) {
@@ -80,7 +121,19 @@ export function createBatcher(accept: AcceptCall, limits: BatchLimits = BATCH_LI
         pump(tenant, queue);
       });
     }
-    if (queue.inFlight === 0 && queue.waiting.size === 0) queues.delete(tenant);
+    if (queue.inFlight === 0 && queue.waiting.size === 0) rest(tenant, queue);
+  }
+
+  /** Forgets a queue in which nothing waits, once its last call began so long ago that its pace is no question any more. */
+  function rest(tenant: string, queue: Queue): void {
+    if (queue.resting) return;
+    queue.resting = true;
+    setTimeout(() => {
+      queue.resting = false;
+      if (queue.inFlight > 0 || queue.waiting.size > 0) return;
+      if (performance.now() - queue.began >= limits.pace) queues.delete(tenant);
+      else rest(tenant, queue);
+    }, limits.pace).unref();
   }
 
   /** As many requests of the key whose turn it is as fit into one call. */
@@ -146,7 +199,7 @@ export function createBatcher(accept: AcceptCall, limits: BatchLimits = BATCH_LI
     submit(key, drafts) {
       if (drafts.length === 0) return Promise.resolve([]);
       const bytes = drafts.reduce((sum, draft) => sum + draft.body.length, 0);
-      const queue = queues.get(key.tenant) ?? { waiting: new Map(), inFlight: 0, bytes: 0 };
+      const queue = queues.get(key.tenant) ?? newQueue();
       if (waitingBytes + bytes > limits.waitingBytes || queue.bytes + bytes > limits.tenantWaitingBytes) {
         return Promise.reject(new Problem('overloaded', 'Too many records are waiting; try again.', { retryAfter: 1 }));
       }

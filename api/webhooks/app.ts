@@ -1,5 +1,5 @@
 /** Clerk's webhooks as an Express application: one address, and what every process of ours says about itself. */
-import type { Express } from 'express';
+import type { RequestListener } from 'node:http';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { createApplication } from '../http/application.ts';
@@ -29,7 +29,7 @@ export function createApp({
   log,
   trustProxy = false,
   isDraining = () => false,
-}: AppDependencies): Express {
+}: AppDependencies): RequestListener {
   return createApplication({
     info: INFO,
     operations: [clerkOperation({ directory, signingSecret, log })],

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { packageRoot } from '../../dev/root.ts';
 import { startApi } from '../api.ts';
 import type { Ground } from '../ground.ts';
-import { quantile, rounded } from '../measure.ts';
+import { median, quantile, rounded } from '../measure.ts';
 import type { PacedOrder, PacedReport } from './paced.ts';
 
 const ROUNDS = 5;
@@ -20,7 +20,7 @@ function order(child: ChildProcess, wanted: PacedOrder): Promise<PacedReport> {
   return once(child, 'message').then(([report]) => report as PacedReport);
 }
 
-/** @returns p99 of single POSTs under the flood / p99 alone, rounds taking turns */
+/** @returns p99 of single POSTs under the flood / p99 alone: the median over rounds, in each of which both take turns */
 export async function measureFlood(ground: Ground, say: (line: string) => void): Promise<number> {
   const quiet = await Promise.all(Array.from({ length: QUIET.tenants }, (_, at) => ground.tenant(`quiet${at}`)));
   const flooder = await ground.tenant('flooder');
@@ -37,9 +37,9 @@ export async function measureFlood(ground: Ground, say: (line: string) => void):
     order(floodingClient, { ...FLOOD, port, apiKeys: [flooder.apiKey], seconds });
 
   try {
-    const alone: number[] = [];
-    const flooded: number[] = [];
-    await listening(SECONDS / 2); // pools, plans and code that is compiled on the way
+    const ratios: number[] = [];
+    // Pools, plans and code that is compiled on the way.
+    await Promise.all([listening(SECONDS / 2), flooding(SECONDS / 2)]);
     for (let round = 1; round <= ROUNDS; round++) {
       const before = await listening(SECONDS);
       const [during, flood] = await Promise.all([listening(SECONDS), flooding(SECONDS)]);
@@ -51,14 +51,14 @@ export async function measureFlood(ground: Ground, say: (line: string) => void):
       const { 201: stored = 0, 429: refused = 0, ...others } = flood.statuses;
       if (Object.keys(others).length > 0) throw new Error(`the flood met something else: ${JSON.stringify(others)}`);
       if (refused < stored) throw new Error(`the flood was let in: ${stored} stored, ${refused} refused`);
-      alone.push(...before.latencies);
-      flooded.push(...during.latencies);
+      const [alone, flooded] = [before, during].map(({ latencies }) => quantile(latencies, 0.99)) as [number, number];
+      ratios.push(flooded / alone);
       say(
-        `  round ${round} of ${ROUNDS}  p99 alone ${rounded(quantile(before.latencies, 0.99))} ms, under the flood ` +
-          `${rounded(quantile(during.latencies, 0.99))} ms; of the flood ${stored} stored, ${refused} refused`,
+        `  round ${round} of ${ROUNDS}  p99 alone ${rounded(alone)} ms, under the flood ${rounded(flooded)} ms; ` +
+          `of the flood ${stored} stored, ${refused} refused`,
       );
     }
-    return quantile(flooded, 0.99) / quantile(alone, 0.99);
+    return median(ratios);
   } finally {
     for (const child of children) child.kill();
     await api.process.stop();

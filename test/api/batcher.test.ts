@@ -173,4 +173,52 @@ describe('group commit', () => {
     calls[4]!.finish();
     assert.equal((await again).length, 1, 'what was stored makes room');
   });
+
+  it('paces whoever is in a hurry: calls at intervals, with what came meanwhile in one; nobody else waits', async () => {
+    const began: { tenant: string; ids: string[]; at: number }[] = [];
+    const hurried = new Set(['acme']);
+    const pace = 30;
+    const batcher = createBatcher(
+      async ({ tenant }, drafts) => {
+        began.push({ tenant, ids: drafts.map(({ id }) => id), at: performance.now() });
+        return drafts.map((_, index) => accepted(index));
+      },
+      { ...BATCH_LIMITS, pace },
+      ({ tenant }) => hurried.has(tenant),
+    );
+    const other = { ...KEY, tenant: 'other' };
+    // One after the other, as a client does that waits for each answer.
+    for (const id of ['a', 'b', 'c']) await batcher.submit(KEY, [draft(id)]);
+    const acme = began.filter(({ tenant }) => tenant === 'acme');
+    assert.deepEqual(
+      acme.map(({ ids }) => ids),
+      [['a'], ['b'], ['c']],
+    );
+    // A timer's own grain is a millisecond.
+    for (const [index, { at }] of acme.slice(1).entries()) assert.ok(at - acme[index]!.at >= pace - 2);
+
+    began.length = 0;
+    const waiting = ['d', 'e', 'f'].map((id) => batcher.submit(KEY, [draft(id)]));
+    await batcher.submit(other, [draft('x')]);
+    await batcher.submit(other, [draft('y')]);
+    assert.deepEqual(
+      began.map(({ tenant, ids }) => [tenant, ids]),
+      [
+        ['other', ['x']],
+        ['other', ['y']],
+      ],
+      'its neighbour’s went at once, one after the other',
+    );
+    await Promise.all(waiting);
+    assert.deepEqual(began.at(-1)!.ids, ['d', 'e', 'f']);
+
+    hurried.clear();
+    began.length = 0;
+    await Promise.all([batcher.submit(KEY, [draft('g')]), batcher.submit(KEY, [draft('h')])]);
+    assert.deepEqual(
+      began.map(({ ids }) => ids),
+      [['g'], ['h']],
+      'control: at ease it is not held up',
+    );
+  });
 });

@@ -135,6 +135,52 @@ describe('rate limits', () => {
     await assert.rejects(ingest.query(`SELECT kiff.set_limits('x', NULL, NULL, NULL)`), { code: '42501' });
   });
 
+  it('refuse in the same words, whether little or much was made of the request', async () => {
+    for (let request = 0; request < 20; request++) assert.equal((await post()).status, 201);
+    const since = api.logged().length;
+    // A query makes it go the long way: through Express, routes and all.
+    const [short, long] = [
+      await api.get('/v1/seals', tenant.apiKey),
+      await api.get('/v1/seals?limit=5', tenant.apiKey),
+    ];
+    for (const answer of [short, long]) assertProblem(answer, 429, 'rate-limited');
+    const own = ['x-request-id', 'date', 'content-length'];
+    const said = ({ headers, json: { requestId: _, ...json } }: Answer) => [
+      [...headers].filter(([name]) => !own.includes(name)).toSorted(([a], [b]) => a.localeCompare(b)),
+      json,
+    ];
+    assert.deepEqual(said(short), said(long));
+    assert.ok(short.headers.has('content-security-policy') && short.headers.has('ratelimit-policy'), 'control');
+    const logged = async () => {
+      const lines = api.logged().slice(since).trim().split('\n');
+      return lines.filter((line) => line.includes('http.request')).map((line) => JSON.parse(line) as object);
+    };
+    while ((await logged()).length < 2) await api.report();
+    const facts = (line: object) => ({ ...line, time: 0, milliseconds: 0, requestId: '' });
+    const [first, second] = (await logged()).map(facts);
+    assert.deepEqual(first, second);
+    assert.deepEqual(
+      { ...first },
+      { ...first, status: 429, route: '/v1/seals', method: 'GET', tenant: tenant.id, key: tenant.keyId },
+    );
+    // Both are counted where the tenant sees them.
+    clock += 2_000;
+    await api.report();
+    assert.equal((await api.get('/v1/usage', tenant.apiKey)).json.totals.rejectedRequests, 2);
+  });
+
+  it('say nothing to whom there is more to say: a key without the right, a revoked one', async () => {
+    const reader = await db.createKey(tenant, { scopes: ['read'] });
+    for (let request = 0; request < 20; request++) {
+      assert.equal((await api.get('/v1/seals', reader.key)).status, 200);
+    }
+    assert.equal((await api.get('/v1/seals', reader.key)).status, 429);
+    assertProblem(await post(reader.key), 403, 'missing-scope');
+    await db.sql('UPDATE kiff.api_keys SET revoked_at = now() WHERE id = $1', [reader.id]);
+    clock += 5_000;
+    assertProblem(await api.get('/v1/seals', reader.key), 401, 'unauthorized');
+  });
+
   it('are not spent on requests that nobody may make', async () => {
     const made = `${tenant.apiKey.slice(0, -1)}${tenant.apiKey.endsWith('0') ? '1' : '0'}`;
     for (let request = 0; request < 30; request++) assert.equal((await post(made)).status, 401);

@@ -99,7 +99,8 @@ function grants(): string[][] {
   for (const name of ['product', 'tenant', 'journal']) {
     let object = '';
     for (const line of readFileSync(join(packageRoot, 'sql', 'snapshot', `${name}.txt`), 'utf8').split('\n')) {
-      if (line !== '' && !line.startsWith(' ')) object = line;
+      // An expression that goes over several lines names no object.
+      if (/^[a-z]/.test(line)) object = line;
       const to = /^ {2}grant (.+) to (\S+)$/.exec(line);
       if (to !== null) rows.push([to[2]!, to[1]!, where(name, object)]);
       const on = /^ {2}grant (.+) on (.+)$/.exec(line);
@@ -162,7 +163,7 @@ Who may do what, tried with real credentials on a running stack, and what each w
   text += `\n## Grants
 
 Every right that a login or group has been granted on something it does not own, as the migrations give them. \`kiff_t_<tenant>\` belongs to
-\`kiff_tenant_logins\`, \`kiff_c_<tenant>\` to \`kiff_custody_logins\`. \`kiff reconcile\` compares a running deployment with the same files.
+\`kiff_tenant_logins\`, \`kiff_c_<tenant>\` to \`kiff_custody_logins\`. \`node dist/workers/reconcile/main.js\` compares a running deployment with the same files.
 
 ${table(
   ['login', 'right', 'on'],
