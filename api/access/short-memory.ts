@@ -42,10 +42,11 @@ export function createShortMemory<T>({ milliseconds, entries, now }: ShortMemory
       const forget = (): void => {
         if (known.get(name) === entry) known.delete(name);
       };
-      void answer.then((found) => {
+      const keep = (found: T | undefined): void => {
         if (found === undefined) forget();
         else entry.found = found;
-      }, forget);
+      };
+      void answer.then(keep, forget);
       return answer;
     },
     peek(name) {

@@ -132,7 +132,7 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
       throw error;
     }
   }
-  return Object.assign(authenticate as Omit<Authenticate, 'known'>, { known }) as Authenticate;
+  return Object.assign(authenticate, { known }) as Authenticate;
 }
 
 function credentialOf(header: string | undefined): string {
