@@ -82,7 +82,13 @@ describe('documents', () => {
     });
 
     it('gives flags that its commands have', () => {
-      const sources = ['dev/start.ts', 'cli/verify.ts', 'cli/anchor-input.ts', 'test/soak/main.ts', 'bench/anchor/main.ts'];
+      const sources = [
+        'dev/start.ts',
+        'cli/verify.ts',
+        'cli/anchor-input.ts',
+        'test/soak/main.ts',
+        'bench/anchor/main.ts',
+      ];
       const known = [...sources, 'package.json', 'docker-compose.yml'].map(read).join('');
       for (const [flag] of readme.matchAll(/(?<=\s|`)--[a-z][a-z-]+/g)) {
         assert.ok(known.includes(flag) || new RegExp(`\\b${flag.slice(2)}'?:`).test(known), flag);
