@@ -1,17 +1,11 @@
 /** Starts one worker and runs it until SIGTERM or SIGINT: then it takes no more work, finishes what it has, and ends. */
 import type { ClientConnectConfig } from '@temporalio/envconfig';
-import {
-  DefaultLogger,
-  NativeConnection,
-  Runtime,
-  Worker,
-  type ActivityInterceptorsFactory,
-  type WorkflowBundleOption,
-} from '@temporalio/worker';
+import { DefaultLogger, NativeConnection, Runtime, Worker, type WorkflowBundleOption } from '@temporalio/worker';
 import type { Logger } from 'pino';
 import { fixedFailures } from './fixed-failures.ts';
 import { createAlert } from './log.ts';
 import { jitteredRetries } from './retry-jitter.ts';
+import { signsOfLife } from './signs-of-life.ts';
 
 /** A signal leaves this long to finish; what is not done then is retried by another worker. */
 const GRACE = '10s';
@@ -24,8 +18,6 @@ export interface WorkerOptions {
   workflowBundle?: WorkflowBundleOption;
   /** At most; Temporal's default unless given. */
   concurrentActivities?: number;
-  /** Around every activity, inside of what keeps failures fixed. */
-  interceptors?: ActivityInterceptorsFactory[];
   /** Runs once Temporal is connected and before there is a worker: the connection of one that never ran cannot be closed. */
   prepare?: (connection: NativeConnection, namespace: string) => Promise<void>;
   /** Goes on beside the worker, and is stopped before its connection closes. */
@@ -46,7 +38,7 @@ export async function connect(temporal: ClientConnectConfig): Promise<NativeConn
 }
 
 export async function runWorker(connection: NativeConnection, options: WorkerOptions): Promise<void> {
-  const { temporal, taskQueue, activities, log, workflowBundle, concurrentActivities, interceptors = [] } = options;
+  const { temporal, taskQueue, activities, log, workflowBundle, concurrentActivities } = options;
   const namespace = namespaceOf(temporal);
   try {
     await options.prepare?.(connection, namespace);
@@ -55,7 +47,7 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
       namespace,
       taskQueue,
       activities,
-      interceptors: { activity: [jitteredRetries(), fixedFailures(log, createAlert(log)), ...interceptors] },
+      interceptors: { activity: [jitteredRetries(), fixedFailures(log, createAlert(log)), signsOfLife] },
       shutdownGraceTime: GRACE,
       ...(workflowBundle === undefined ? {} : { workflowBundle }),
       ...(concurrentActivities === undefined ? {} : { maxConcurrentActivityTaskExecutions: concurrentActivities }),

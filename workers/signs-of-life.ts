@@ -4,12 +4,14 @@
  */
 import type { ActivityInterceptorsFactory } from '@temporalio/worker';
 
-/** The wallet's activities are given up after three of these (workflows/anchorWallet.ts). */
 const BEAT_MS = 2_000;
+/** Such activities are given up after three beats (`heartbeatTimeout` in workflows/); longer ones speak for themselves. */
+const GIVEN_UP_MS = 3 * BEAT_MS;
 
 export const signsOfLife: ActivityInterceptorsFactory = (context) => ({
   inbound: {
     async execute(input, next) {
+      if ((context.info.heartbeatTimeoutMs ?? 0) > GIVEN_UP_MS) return next(input);
       const beat = setInterval(() => context.heartbeat(), BEAT_MS);
       try {
         return await next(input);

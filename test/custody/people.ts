@@ -10,6 +10,9 @@ import { randomUser } from '../api/session-tokens.ts';
 import { until } from '../main-job/client.ts';
 import { createPasskey, type SoftwarePasskey } from '../passkey.ts';
 
+/** Milliseconds: a migration is answered when it has ended. */
+const PATIENCE = 180_000;
+
 export interface Admin {
   user: string;
   passkey: SoftwarePasskey;
@@ -75,10 +78,14 @@ export async function createPeople(around: Surroundings): Promise<People> {
     return rows[0];
   }
   const answer = (ref: string): Promise<Answer> =>
-    until(`an answer to ${ref}`, async () => {
-      const stands = await standing(ref);
-      return stands === undefined || stands.state === 'started' ? undefined : stands;
-    });
+    until(
+      `an answer to ${ref}`,
+      async () => {
+        const stands = await standing(ref);
+        return stands === undefined || stands.state === 'started' ? undefined : stands;
+      },
+      PATIENCE,
+    );
 
   return {
     async admin() {

@@ -19,8 +19,10 @@ import { createCustodyKeyActivities } from '../../activities/keyadmin/custody.ts
 import { readLogState, type LogState } from '../../activities/chain/registry.ts';
 import { startAnvil } from '../../dev/anvil.ts';
 import { LOCAL_ROLES } from '../../dev/kms-roles.ts';
+import { toHex } from '../../protocol/hex.ts';
 import { bundlePath } from '../../workers/bundle.ts';
 import { fixedFailures } from '../../workers/fixed-failures.ts';
+import { signsOfLife } from '../../workers/signs-of-life.ts';
 import { startInbox, startWith } from '../../workers/sealing/inbox.ts';
 import { ANCHORING_QUEUE, custodyId, KEYADMIN_QUEUE, SEALING_QUEUE, SIGNING_QUEUE } from '../../workflows/ids.ts';
 import { createPlane, CUSTODY_ORIGIN, type Plane } from '../activities/plane.ts';
@@ -35,12 +37,16 @@ import '../quiet-temporal.ts';
 /** Seconds. A migration takes the time of a few blocks. */
 export const POLICY: CustodyPolicy = {
   ...CUSTODY_DEFAULTS,
-  approvals: 60,
+  approvals: 20,
   handoverExpiry: 60,
   observation: 0,
   deletionWindow: 7 * 86_400,
 };
-const COOLING_OFF_SECONDS = 2;
+/** Longer than a proposal takes to be final here, which is two blocks. */
+const COOLING_OFF_SECONDS = 6;
+
+/** Milliseconds. */
+const PATIENCE = 120_000;
 
 /** A tenant with two admins, whose log is sealed every second. */
 export interface Company {
@@ -54,6 +60,8 @@ export interface Company {
   /** Waits until a step of a migration stands so. */
   reached(migration: string, step: string, state?: string): Promise<void>;
   steps(migration: string): Promise<string[]>;
+  /** Why the directory, the chain and the keys do not agree on who signs, or nothing. */
+  disagreement(migration: string): Promise<string | null>;
   /** What the chain says of the log. */
   onChain(): Promise<LogState>;
   /** Waits until `more` further seals are in a block. */
@@ -105,7 +113,7 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
       namespace: temporal.namespace,
       taskQueue,
       activities,
-      interceptors: { activity: [fixedFailures(log, alert)] },
+      interceptors: { activity: [fixedFailures(log, alert), signsOfLife] },
       ...(taskQueue === SEALING_QUEUE && { workflowBundle: { codePath: bundlePath } }),
     });
     workers.push({ worker, running: worker.run() });
@@ -158,16 +166,20 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
         return migration;
       },
       reached: (migration, step, state = 'done') =>
-        until(`${step} to be ${state}`, async () => {
-          const [row] = await plane.database.sql(
-            'SELECT FROM kiff.custody_steps WHERE migration = $1 AND step = $2 AND state = $3',
-            [migration, step, state],
-          );
-          if (row !== undefined) return true;
-          const { state: answered, reason } = (await people.standing(migration)) ?? {};
-          if (answered !== undefined && answered !== 'started') throw new Error(`it ended: ${answered} ${reason}`);
-          return undefined;
-        }).then(() => undefined),
+        until(
+          `${step} to be ${state}`,
+          async () => {
+            const [row] = await plane.database.sql(
+              'SELECT FROM kiff.custody_steps WHERE migration = $1 AND step = $2 AND state = $3',
+              [migration, step, state],
+            );
+            if (row !== undefined) return true;
+            const { state: answered, reason } = (await people.standing(migration)) ?? {};
+            if (answered !== undefined && answered !== 'started') throw new Error(`it ended: ${answered} ${reason}`);
+            return undefined;
+          },
+          PATIENCE,
+        ).then(() => undefined),
       async steps(migration) {
         const rows = await plane.database.sql<{ at: string }>(
           `SELECT step || ' ' || state AS at FROM kiff.custody_steps WHERE migration = $1 ORDER BY id`,
@@ -175,11 +187,42 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
         );
         return rows.map(({ at }) => at);
       },
+      async disagreement(migration) {
+        const [row] = await plane.database.sql<{
+          outcome: string | null;
+          epoch_to: number;
+          signer: Buffer;
+          epoch: number;
+          held: boolean;
+          from_signer: Buffer;
+          new_signer: Buffer | null;
+          alive: boolean;
+        }>(
+          `SELECT m.outcome, m.epoch_to, coalesce(l.current_signer, l.genesis_signer) AS signer, l.epoch, l.held_since IS NOT NULL AS held,
+                  m.from_signer, m.new_signer, kiff.live_handover(m.id) AND NOT kiff.handed_over(m.id) AS alive
+             FROM kiff.custody_migrations m JOIN kiff.logs l ON l.tenant = m.tenant WHERE m.id = $1`,
+          [migration],
+        );
+        const state = await onChain();
+        const wholly = row!.outcome === 'completed' ? row!.new_signer : row!.from_signer;
+        const epoch = row!.outcome === 'completed' ? row!.epoch_to : row!.epoch_to - 1;
+        const problems = [
+          row!.outcome === null && 'it has not ended',
+          row!.held && 'the log is held',
+          row!.alive && 'a handover is alive',
+          (wholly === null || toHex(wholly) !== toHex(row!.signer) || epoch !== row!.epoch) &&
+            'the directory has another signer',
+          (toHex(row!.signer) !== state.signer || row!.epoch !== state.epoch) && 'the chain has another signer',
+        ].filter((problem) => problem !== false);
+        return problems.length === 0 ? null : problems.join(', ');
+      },
       onChain,
       async sealed(more) {
         const { seq } = await onChain();
-        await until(`seal ${seq + more} in a block`, async () =>
-          (await onChain()).seq >= seq + more ? true : undefined,
+        await until(
+          `seal ${seq + more} in a block`,
+          async () => ((await onChain()).seq >= seq + more ? true : undefined),
+          PATIENCE,
         );
       },
     };

@@ -1,62 +1,183 @@
 /** The saga of a custody migration on real parts: it ends wholly new or wholly old, whatever happens on its way. */
 import assert from 'node:assert/strict';
-import { DescribeKeyCommand, type KeyMetadata } from '@aws-sdk/client-kms';
+import { DescribeKeyCommand, NotFoundException, type KeyMetadata } from '@aws-sdk/client-kms';
 import { custodyKeyAlias, keyAddress, tenantKeyAlias } from '../../activities/kms/keys.ts';
-import { retireKeyId } from '../../workflows/ids.ts';
-import { createStage, type Stage } from '../custody/stage.ts';
+import { registryAbi } from '../../contracts/registry.ts';
+import { toHex } from '../../protocol/hex.ts';
+import { custodyId, retireKeyId } from '../../workflows/ids.ts';
+import { createStage, type Company, type Stage } from '../custody/stage.ts';
+
+const STEPS =
+  'identify authorise snapshot register prove trial hand-over propose cooling-off accept final cut-over catch-up'.split(
+    ' ',
+  );
 
 describe('a custody migration', function () {
-  this.timeout(180_000);
+  this.timeout(240_000);
   let stage: Stage;
+  /** They take their time side by side: each has a tenant of its own. */
+  let running: Map<string, Promise<void>>;
 
   before(async function () {
     if (process.env['TEMPORAL_ADDRESS']) this.skip(); // then set-up provides no server of our own
     stage = await createStage();
+    running = new Map(
+      Object.entries(SCENARIOS).map(([title, run]) => {
+        const outcome = stage.company().then(run);
+        outcome.catch(() => undefined); // its test says so
+        return [title, outcome];
+      }),
+    );
   });
-  after(() => stage?.stop());
+  after(async () => {
+    await Promise.allSettled(running?.values() ?? []);
+    await stage?.stop();
+  });
 
-  async function keyOf(id: string): Promise<KeyMetadata> {
-    const { KeyMetadata } = await stage.plane.kmsAs('admin').send(new DescribeKeyCommand({ KeyId: id }));
-    return KeyMetadata!;
+  async function keyOf(id: string): Promise<KeyMetadata | null> {
+    try {
+      return (await stage.plane.kmsAs('admin').send(new DescribeKeyCommand({ KeyId: id }))).KeyMetadata ?? null;
+    } catch (error) {
+      if (error instanceof NotFoundException) return null;
+      throw error;
+    }
   }
 
-  const STEPS =
-    'identify authorise snapshot register prove trial hand-over propose cooling-off accept final cut-over catch-up'.split(
-      ' ',
+  /** Everything is as it was before, and the log goes on. */
+  async function assertUndone(company: Company, migration: string, reason: string): Promise<void> {
+    assert.deepEqual(await company.people.answer(migration), { state: 'failed', reason });
+    assert.equal(await company.disagreement(migration), null);
+    const { signer, epoch } = await company.onChain();
+    assert.deepEqual([signer, epoch], [company.tenant.genesisSigner, 0]);
+    assert.equal(await keyOf(custodyKeyAlias(company.tenant.id, 1, 1)), null);
+    assert.equal((await keyOf(tenantKeyAlias(company.tenant.id)))?.KeyState, 'Enabled');
+    const events = await stage.plane.database.sql<{ kind: string; reason: string | null }>(
+      `SELECT kind, detail ->> 'reason' AS reason FROM kiff_t_${company.tenant.id}.events
+        WHERE detail ->> 'migration' = $1 AND kind LIKE 'custody.%' ORDER BY id`,
+      [migration],
     );
-
-  it('C12: the tenant takes its key, and gives it back to a fresh one of ours', async () => {
-    const company = await stage.company();
-    const { tenant } = company;
-    await company.sealed(1);
-    const { arn } = await company.key();
-    const first = await company.migrate({ custody: 2, keyArn: arn });
-    assert.deepEqual(await company.people.answer(first), { state: 'done', reason: null });
-    const tenantSigner = await keyAddress(stage.plane.kmsAs('signer'), arn);
-    const onChain = await company.onChain();
-    assert.equal(onChain.signer, tenantSigner);
-    assert.equal(onChain.epoch, 1);
-    assert.deepEqual(done(await company.steps(first)).slice(0, 14), [...STEPS, 'disable-old-key']);
-    const old = await keyOf(tenantKeyAlias(tenant.id));
-    assert.notEqual(old.KeyState, 'Enabled');
-    await company.sealed(1);
-
-    const second = await company.migrate({ custody: 1 });
-    assert.deepEqual(await company.people.answer(second), { state: 'done', reason: null });
-    const fresh = custodyKeyAlias(tenant.id, 1, 2);
-    assert.deepEqual(await company.onChain().then(({ signer, epoch }) => ({ signer, epoch })), {
-      signer: await keyAddress(stage.plane.kmsAs('signer'), fresh),
-      epoch: 2,
-    });
-    // A tenant's own key is the tenant's.
-    assert.deepEqual(done(await company.steps(second)), STEPS);
+    assert.deepEqual(events, [
+      { kind: 'custody.started', reason: null },
+      { kind: 'custody.undone', reason },
+    ]);
     await company.sealed(2);
+  }
 
-    // The old key of ours was observed for no time here, and KMS deletes it.
-    assert.deepEqual(await stage.temporal.client.workflow.getHandle(retireKeyId(tenant.id, 0)).result(), {
-      deletedAt: (await keyOf(tenantKeyAlias(tenant.id))).DeletionDate!.toISOString(),
+  async function cancelledOnChain(migration: string): Promise<boolean> {
+    const [row] = await stage.plane.database.sql<{ handover_hash: Buffer }>(
+      'SELECT handover_hash FROM kiff.handovers WHERE migration = $1',
+      [migration],
+    );
+    return stage.plane.chain.readContract({
+      address: stage.plane.registry.address,
+      abi: registryAbi,
+      functionName: 'cancelled',
+      args: [toHex(row!.handover_hash)],
     });
-  });
+  }
+
+  const SCENARIOS: Record<string, (company: Company) => Promise<void>> = {
+    async 'C12: the tenant takes its key, and gives it back to a fresh one of ours; a veto after the acceptance is too late'(
+      company,
+    ) {
+      const { tenant, people, admins } = company;
+      await company.sealed(1);
+      const { arn } = await company.key();
+      const first = await company.migrate({ custody: 2, keyArn: arn });
+      await company.reached(first, 'accept');
+      const late = await people.veto(admins[1], first);
+      assert.deepEqual(await people.answer(first), { state: 'done', reason: null });
+      assert.deepEqual(await people.answer(late), { state: 'failed', reason: 'too-late' });
+      const tenantSigner = await keyAddress(stage.plane.kmsAs('signer'), arn);
+      const onChain = await company.onChain();
+      assert.deepEqual([onChain.signer, onChain.epoch], [tenantSigner, 1]);
+      assert.deepEqual(done(await company.steps(first)).slice(0, 14), [...STEPS, 'disable-old-key']);
+      assert.notEqual((await keyOf(tenantKeyAlias(tenant.id)))?.KeyState, 'Enabled');
+      assert.equal(await company.disagreement(first), null);
+      await company.sealed(1);
+
+      const second = await company.migrate({ custody: 1 });
+      assert.deepEqual(await people.answer(second), { state: 'done', reason: null });
+      const { signer, epoch } = await company.onChain();
+      assert.deepEqual(
+        [signer, epoch],
+        [await keyAddress(stage.plane.kmsAs('signer'), custodyKeyAlias(tenant.id, 1, 2)), 2],
+      );
+      // A tenant's own key is the tenant's.
+      assert.deepEqual(done(await company.steps(second)), STEPS);
+      assert.equal(await company.disagreement(second), null);
+      await company.sealed(2);
+
+      // The old key of ours was observed for no time here, and KMS deletes it.
+      const { deletedAt } = (await stage.temporal.client.workflow.getHandle(retireKeyId(tenant.id, 0)).result()) as {
+        deletedAt: string;
+      };
+      assert.equal((await keyOf(tenantKeyAlias(tenant.id)))?.DeletionDate?.toISOString(), deletedAt);
+    },
+
+    async 'C1: an admin who never answers: it times out, everything is undone, and the audit trail says so'(company) {
+      const migration = await company.people.start(company.admins[0], { custody: 1 });
+      await company.people.approve(company.admins[0], migration);
+      await company.reached(migration, 'authorise', 'waiting');
+      assert.notEqual(
+        await keyOf(custodyKeyAlias(company.tenant.id, 1, 1)),
+        null,
+        'control: there was a key to take away',
+      );
+      await assertUndone(company, migration, 'approvals-timed-out');
+    },
+
+    async 'C2: vetoed during the cooling-off: cancelled on chain, the epoch unchanged'(company) {
+      const migration = await company.migrate({ custody: 1 });
+      await company.reached(migration, 'propose');
+      const veto = await company.people.veto(company.admins[1], migration);
+      await assertUndone(company, migration, 'vetoed');
+      assert.deepEqual(await company.people.answer(veto), { state: 'done', reason: null });
+      assert.equal(await cancelledOnChain(migration), true);
+    },
+
+    async 'C9: a second one is refused while the first is under way; whoever started it may cancel it'(company) {
+      const [admin] = company.admins;
+      const first = await company.people.start(admin, { custody: 1 });
+      await company.reached(first, 'authorise', 'begun');
+      const second = await company.people.start(admin, { custody: 1 });
+      assert.deepEqual(await company.people.answer(second), { state: 'failed', reason: 'custody-active' });
+      const cancel = await company.people.veto(admin, first, 'cancel');
+      await assertUndone(company, first, 'cancelled');
+      assert.deepEqual(await company.people.answer(cancel), { state: 'done', reason: null });
+      const none = await company.people.veto(admin, first, 'cancel');
+      assert.deepEqual(await company.people.answer(none), { state: 'failed', reason: 'no-migration' });
+    },
+
+    async 'C11: an approver who leaves the organisation mid-way stops it at the next gate'(company) {
+      const migration = await company.migrate({ custody: 1 });
+      await company.reached(migration, 'authorise');
+      await company.people.leaves(company.admins[1]);
+      await assertUndone(company, migration, 'custody-refused');
+    },
+
+    async 'an operator cancels it in the Temporal UI: a proper undo'(company) {
+      const migration = await company.migrate({ custody: 1 });
+      await company.reached(migration, 'prove');
+      await stage.temporal.client.workflow.getHandle(custodyId(company.tenant.id)).cancel();
+      await assertUndone(company, migration, 'cancelled');
+    },
+
+    async 'a new signer that is away when it is to accept holds nothing up, and is asked again'(company) {
+      const key = await company.key();
+      const migration = await company.migrate({ custody: 2, keyArn: key.arn });
+      await company.reached(migration, 'propose');
+      await key.revoke();
+      await company.reached(migration, 'accept', 'begun');
+      await company.sealed(3);
+      await key.allow();
+      assert.deepEqual(await company.people.answer(migration), { state: 'done', reason: null });
+      assert.equal(await company.disagreement(migration), null);
+      await company.sealed(1);
+    },
+  };
+
+  for (const title of Object.keys(SCENARIOS)) it(title, () => running.get(title));
 });
 
 /** Steps that were done, in order. */

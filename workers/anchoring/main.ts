@@ -14,7 +14,6 @@ import { requireDeployment } from '../deployment.ts';
 import { createKms } from '../kms.ts';
 import { createAlert, createLog } from '../log.ts';
 import { connect, namespaceOf, runWorker, start } from '../run.ts';
-import { signsOfLife } from '../signs-of-life.ts';
 import { readAnchoringEnv } from './env.ts';
 
 const log = createLog('anchoring', 'info');
@@ -62,7 +61,6 @@ start(log, async () => {
     temporal: env.temporal,
     taskQueue: ANCHORING_QUEUE,
     log,
-    interceptors: [signsOfLife],
     activities: createAnchoringActivities({
       pool,
       chain: tip,
