@@ -147,4 +147,5 @@ type AlertName =
   | 'relayer-low'
   | 'undo-failed'
   | 'onboarding-given-up'
-  | 'custody-stuck';
+  | 'custody-stuck'
+  | 'notice-undeliverable';

@@ -1,5 +1,6 @@
 /** Our own processes: each gets its own credentials in its environment, and nothing else. */
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import type { Hex } from '../protocol/hex.ts';
 import { JOURNAL, PRODUCT } from '../sql/prepare.ts';
 import { LOCAL_PARTY, localJwtKey } from './clerk.ts';
@@ -25,6 +26,7 @@ export interface Surroundings {
   apiPort: number;
   custodyPort: number;
   webhooksPort: number;
+  vetoPort: number;
 }
 
 export const PROCESSES = [
@@ -36,6 +38,8 @@ export const PROCESSES = [
   'anchoring',
   'keyadmin',
   'migration',
+  'notify',
+  'veto',
 ] as const;
 export type ProcessName = (typeof PROCESSES)[number];
 
@@ -51,10 +55,15 @@ const ENTRY: Record<ProcessName, string> = {
   anchoring: 'workers/anchoring/main.js',
   keyadmin: 'workers/keyadmin/main.js',
   migration: 'workers/migration/main.js',
+  notify: 'workers/notify/main.js',
+  veto: 'workers/veto/main.js',
 };
 
 /** The application plane: served over HTTP, and without Temporal, KMS or chain. */
 export const isApi = (name: ProcessName): boolean => ENTRY[name].startsWith('api/');
+
+/** Served over HTTP: the APIs, and the one page of the signing plane. */
+const listens = (name: ProcessName): boolean => isApi(name) || name === 'veto';
 
 /** The whole environment of one program. */
 export function environmentOf(name: ProgramName, around: Surroundings): Record<string, string> {
@@ -165,6 +174,23 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
         JOURNAL_URL: loginUrl(superuserUrl, secrets, 'kiff_journal_recovery', JOURNAL),
         FROM_BLOCK: String(around.fromBlock),
       };
+    case 'notify':
+      return {
+        ...incarnation,
+        DATABASE_URL: database('kiff_notify'),
+        VETO_ORIGIN: `http://localhost:${around.vetoPort}`,
+        CUSTODY_ORIGIN: `http://127.0.0.1:${around.custodyPort}`,
+        MAIL_URL: pathToFileURL(join(around.state, 'mail')).href,
+        MAIL_FROM: 'KIFF Cloud <custody@kiff.invalid>',
+        WEBHOOKS_TO_LOOPBACK: 'true',
+      };
+    case 'veto':
+      return {
+        ...incarnation,
+        DATABASE_URL: database('kiff_veto'),
+        API_HOST: '127.0.0.1',
+        API_PORT: String(around.vetoPort),
+      };
   }
 }
 
@@ -201,7 +227,7 @@ export function startOwn(
     env: { ...environmentOf(name, around), ...besides },
     logFile: join(around.state, 'logs', `${name}.log`),
     pidFile: join(around.state, `${name}.pid`),
-    ready: isApi(name) ? /listening on/ : /"msg":"ready"/,
+    ready: listens(name) ? /listening on/ : /"msg":"ready"/,
     signal,
   });
 }

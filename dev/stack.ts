@@ -112,7 +112,12 @@ export async function startStack(
     );
     stopped.throwIfAborted();
 
-    const ports = { apiPort: await freePort(), custodyPort: await freePort(), webhooksPort: await freePort() };
+    const ports = {
+      apiPort: await freePort(),
+      custodyPort: await freePort(),
+      webhooksPort: await freePort(),
+      vetoPort: await freePort(),
+    };
     const onChain = { rpcUrl, chainId, contract, fromBlock, periodSeconds };
     const around = { state, env, secrets, superuserUrl, temporal, kms, ...onChain, ...ports };
     const start = (name: ProcessName) =>

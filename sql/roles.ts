@@ -23,6 +23,8 @@ export const LOGINS = [
   'kiff_migrate',
   'kiff_api',
   'kiff_custody',
+  'kiff_notify',
+  'kiff_veto',
   'kiff_operator',
   'kiff_webhooks',
   'kiff_sealing',

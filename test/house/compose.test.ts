@@ -20,14 +20,28 @@ import { readAnchoringEnv } from '../../workers/anchoring/env.ts';
 import { readKeyAdminEnv } from '../../workers/keyadmin/env.ts';
 import { readMigrationWorkerEnv } from '../../workers/migration/env.ts';
 import { readRecoveryEnv } from '../../workers/recovery/env.ts';
+import { readNotifyEnv } from '../../workers/notify/env.ts';
 import { readSealingEnv } from '../../workers/sealing/env.ts';
 import { readSigningEnv } from '../../workers/signing/env.ts';
+import { readVetoEnv } from '../../workers/veto/env.ts';
 import { SEARCH_ATTRIBUTES } from '../../workflows/attributes.ts';
 import { developmentValues, environmentOf, filled, variablesIn, written, type Service } from './compose-file.ts';
 
 const services = Object.entries(written.services);
 const isSecret = (variable: string): boolean => /(PASSWORD|SECRET|SECRET_ACCESS_KEY|PROMISE_KEY)$/.test(variable);
-const PROCESSES = ['api', 'custody', 'webhooks', 'sealing', 'signing', 'anchoring', 'keyadmin', 'migration', 'migrate'];
+const PROCESSES = [
+  'api',
+  'custody',
+  'webhooks',
+  'sealing',
+  'signing',
+  'anchoring',
+  'keyadmin',
+  'migration',
+  'notify',
+  'veto',
+  'migrate',
+];
 /** Started by hand, and in a profile that nothing else is in. */
 const BY_HAND = ['recovery'];
 const OWN = [...PROCESSES, ...BY_HAND];
@@ -86,6 +100,8 @@ describe('docker-compose.yml', () => {
       anchoring: readAnchoringEnv,
       keyadmin: readKeyAdminEnv,
       migration: readMigrationWorkerEnv,
+      notify: readNotifyEnv,
+      veto: readVetoEnv,
       migrate: readMigrationEnv,
       recovery: readRecoveryEnv,
       kms: readKmsEnv,
@@ -100,6 +116,8 @@ describe('docker-compose.yml', () => {
       anchoring: 'FROM_BLOCK',
       keyadmin: 'KMS_ADMIN_ARN',
       migration: 'TENANT_LOGIN_SECRET',
+      notify: 'VETO_ORIGIN',
+      veto: 'DATABASE_URL',
       migrate: 'KIFF_API_PASSWORD',
       recovery: 'FROM_BLOCK',
       kms: 'KMS_PRINCIPALS',
@@ -186,6 +204,8 @@ describe('docker-compose.yml', () => {
         'FROM_BLOCK',
         'KIFF_INCARNATION',
       ],
+      notify: ['DATABASE_URL', 'KIFF_INCARNATION', 'VETO_ORIGIN', 'CUSTODY_ORIGIN', 'MAIL_URL', 'MAIL_FROM'],
+      veto: ['DATABASE_URL', 'KIFF_INCARNATION', 'API_HOST', 'API_PORT'],
     };
     for (const [name, expected] of Object.entries(names)) {
       it(`${name}: ${expected.length} variables`, () => {
@@ -198,6 +218,8 @@ describe('docker-compose.yml', () => {
         KIFF_API_PASSWORD: ['api', 'migrate'],
         KIFF_CUSTODY_PASSWORD: ['custody', 'migrate'],
         KIFF_OPERATOR_PASSWORD: ['migrate'],
+        KIFF_NOTIFY_PASSWORD: ['migrate', 'notify'],
+        KIFF_VETO_PASSWORD: ['migrate', 'veto'],
         KIFF_WEBHOOKS_PASSWORD: ['migrate', 'webhooks'],
         CLERK_WEBHOOK_SIGNING_SECRET: ['webhooks'],
         KIFF_SEALING_PASSWORD: ['migrate', 'sealing'],
@@ -239,6 +261,8 @@ describe('docker-compose.yml', () => {
         ['keyadmin', 'kiff_keyadmin'],
         ['migration', 'kiff_migrate'],
         ['recovery', 'kiff_recovery'],
+        ['notify', 'kiff_notify'],
+        ['veto', 'kiff_veto'],
       ] as const) {
         const url = new URL(environmentOf(name)['DATABASE_URL'] ?? '');
         assert.deepEqual([url.username, url.hostname, url.pathname], [login, 'product-db', '/kiff']);
@@ -271,6 +295,7 @@ describe('docker-compose.yml', () => {
       ['api', 'ingress'],
       ['custody', 'custody-ingress'],
       ['webhooks', 'webhook-ingress'],
+      ['veto', 'veto-ingress'],
     ] as const) {
       it(`${api} reaches its database and answers its ingress, and has no way out`, () => {
         assert.deepEqual(reachedBy(api), [ingress, 'product-db'].toSorted());
@@ -288,8 +313,10 @@ describe('docker-compose.yml', () => {
         'migrate',
         'migration',
         'recovery',
+        'notify',
         'sealing',
         'signing',
+        'veto',
         'webhooks',
       ],
       'temporal-db': ['temporal', 'temporal-schema'],
@@ -302,7 +329,7 @@ describe('docker-compose.yml', () => {
       });
     }
 
-    it('only what calls KMS or Base, or serves people, has a way out', () => {
+    it('only what calls KMS or Base, tells people, or serves them, has a way out', () => {
       const ways = services.filter(([, service]) =>
         networksOf(service).some((name) => !written.networks[name]?.internal),
       );
@@ -316,14 +343,16 @@ describe('docker-compose.yml', () => {
         'kms',
         'kms-port',
         'recovery',
+        'notify',
         'signing',
         'temporal-ui',
+        'veto-ingress',
         'webhook-ingress',
       ];
       assert.deepEqual(ways.map(([name]) => name).toSorted(), expected);
     });
 
-    it('only the three ingresses and the Temporal UI are published, on this machine alone unless told otherwise', () => {
+    it('only the four ingresses and the Temporal UI are published, on this machine alone unless told otherwise', () => {
       const published = services.flatMap(([name, { ports }]) =>
         (ports ?? []).map((port) => [name, filled(port, {})] as const),
       );
@@ -331,6 +360,7 @@ describe('docker-compose.yml', () => {
         'custody-ingress',
         'ingress',
         'temporal-ui',
+        'veto-ingress',
         'webhook-ingress',
       ]);
       for (const [, port] of published) assert.match(port, /^127\.0\.0\.1:/);

@@ -238,6 +238,18 @@ const workers: Attempt[] = [
     attempt(3, from, false, 'insert a command', command('tenant.onboard')),
     attempt(3, from, false, 'read key hashes', () => 'SELECT hash FROM kiff.api_keys'),
   ]),
+  attempt(3, 'kiff_notify', true, 'take notices to send', () => 'SELECT kiff.take_deliveries(0)'),
+  attempt(3, 'kiff_veto', true, 'look a link up by its hash', () => `SELECT kiff.find_veto('\\x00')`),
+  attempt(3, 'kiff_notify', false, 'cast a veto', () => `SELECT kiff.cast_veto('\\x00')`),
+  attempt(3, 'kiff_veto', false, 'make a link', () => `SELECT kiff.issue_veto_token(1, '\\x00')`),
+  ...['kiff_notify', 'kiff_veto'].flatMap((from) => [
+    attempt(3, from, false, 'read what admins left as evidence', () => 'SELECT FROM kiff.commands'),
+    attempt(3, from, false, 'list links', () => 'SELECT FROM kiff.veto_tokens'),
+    attempt(3, from, false, 'list tenants', () => 'SELECT FROM kiff.tenants'),
+    attempt(3, from, false, 'read a tenant’s records', ({ own }) => `SELECT FROM ${own}.records`),
+    attempt(3, from, false, 'insert a command', command('custody.veto')),
+    attempt(3, from, false, 'record a handover', () => `SELECT kiff.record_handover('', '', 0, 0, NULL, NULL)`),
+  ]),
   attempt(3, 'kiff_journal', true, 'read its journal', () => 'SELECT FROM journal.statements'),
   ...['logs', 'statements', 'signatures'].flatMap((table) => [
     attempt(3, 'kiff_journal', false, `delete from \`journal.${table}\``, () => `DELETE FROM journal.${table}`),
