@@ -87,7 +87,13 @@ export const localStack = lazily('local stack', async (): Promise<LocalStack & {
     BASE_RPC_URL: anvil.rpcUrl,
     TEMPORAL_ADDRESS: server.address,
   });
-  const stack = await startStack(state, env, new AbortController().signal, () => undefined);
+  // A start that fails must leave nothing behind: what runs on would keep the tests from ending.
+  const stack = await startStack(state, env, new AbortController().signal, () => undefined).catch(
+    async (error: unknown) => {
+      await Promise.allSettled([server.stop(), anvil.stop()]);
+      throw error;
+    },
+  );
   const { around, processes } = stack;
   const chain = await connectChain(around.rpcUrl, around.chainId);
   const connection = await Connection.connect({ address: around.temporal.address });

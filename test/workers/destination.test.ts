@@ -2,6 +2,13 @@
 import assert from 'node:assert/strict';
 import { isPublic, judgedLookup, judgeUrl, RefusedDestination } from '../../workers/notify/destination.ts';
 
+const lookUp = (all: boolean, allowLoopback: boolean) =>
+  new Promise<unknown>((resolve, reject) => {
+    judgedLookup(allowLoopback)('localhost', { all }, (error, address) =>
+      error === null ? resolve(address) : reject(error),
+    );
+  });
+
 describe('a webhook’s destination', () => {
   for (const address of ['93.184.216.34', '2606:2800:21f:cb07:6820:80da:af6b:8b2c', '8.8.8.8']) {
     it(`${address} is anybody’s`, () => assert.equal(isPublic(address), true));
@@ -63,14 +70,8 @@ describe('a webhook’s destination', () => {
 
   for (const all of [true, false]) {
     it(`a name that leads to this machine is refused when it is looked up (${all ? 'all' : 'one'})`, async () => {
-      const found = (allowLoopback: boolean) =>
-        new Promise<unknown>((resolve, reject) => {
-          judgedLookup(allowLoopback)('localhost', { all }, (error, address) =>
-            error === null ? resolve(address) : reject(error),
-          );
-        });
-      await assert.rejects(found(false), RefusedDestination);
-      assert.ok(await found(true), 'control: it does lead here');
+      await assert.rejects(lookUp(all, false), RefusedDestination);
+      assert.ok(await lookUp(all, true), 'control: it does lead here');
     });
   }
 });
