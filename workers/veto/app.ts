@@ -3,7 +3,7 @@
  * do is stop a migration.
  */
 import { createHash } from 'node:crypto';
-import type { Express } from 'express';
+import type { RequestListener } from 'node:http';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -39,7 +39,12 @@ const html = (text: string) => ({
   headers: { 'Content-Type': 'text/html; charset=utf-8', 'Content-Security-Policy': VETO_POLICY },
 });
 
-export function createApp({ pool, log, trustProxy = false, isDraining = () => false }: AppDependencies): Express {
+export function createApp({
+  pool,
+  log,
+  trustProxy = false,
+  isDraining = () => false,
+}: AppDependencies): RequestListener {
   const find = async (token: string): Promise<Veto | undefined> =>
     (await pool.query<Veto>('SELECT * FROM kiff.find_veto($1)', [hashOf(token)])).rows[0];
   const show = async (token: string) => {
