@@ -8,8 +8,8 @@ import type { Ground } from '../ground.ts';
 import { median, quantile, rounded } from '../measure.ts';
 import type { PacedOrder, PacedReport } from './paced.ts';
 
-const ROUNDS = 5;
-const SECONDS = 8;
+const ROUNDS = 11;
+const SECONDS = 4;
 const QUIET = { tenants: 9, requestsPerSecond: 10, connections: 4 };
 /** The limit is a new tenant's, by default. */
 const LIMIT = { requests: 100, records: 5_000 };
