@@ -4,12 +4,14 @@ import { UsageError } from './command.ts';
 import { rpcUrl } from './rpc.ts';
 
 export const USAGE = `Usage: kiff verify RECEIPT.json [--policy FILE | --trust-receipt] (--rpc URL | --offline) [--json]
+       kiff verify CERTIFICATE.json [--policy FILE | --trust-receipt] (--rpc URL | --offline) [--json]
        kiff verify BUNDLE --policy FILE (--rpc URL | --offline) [--json]
        kiff verify --log ORIGIN --policy FILE --rpc URL [--json]
        kiff verify --promise PROMISE.json --policy FILE [--receipt RECEIPT.json (--rpc URL | --offline)] [--json]
        kiff verify --end END.txt --policy FILE [--receipt RECEIPT.json … (--rpc URL | --offline)] [--json]
 
   RECEIPT.json      the receipt; - reads it from standard input
+  CERTIFICATE.json  of a succession of a log's signer (kiff.custody/1); verified as a receipt is, with the same flags
   BUNDLE            a whole log, or some of its periods, as kiff export writes it (kiff.bundle/1); - as above
   --log ORIGIN      lists from the chain alone which seals of a log exist, and which are missing
   --policy FILE     the policy that says whose log it must be (kiff.policy/1)

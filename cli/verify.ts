@@ -1,9 +1,11 @@
-/** `kiff verify`: verifies a receipt, a whole log, a promise or the end of a log against a policy and a chain, without asking the operator anything. */
+/** `kiff verify`: verifies a receipt, a certificate of custody, a whole log, a promise or the end of a log against a policy and a chain, without asking the operator anything. */
 import { createHash } from 'node:crypto';
 import {
   BUNDLE_HEAD,
+  looksLikeCertificate,
   NotJsonError,
   verifyBundle,
+  verifyCertificateText,
   verifyEndText,
   verifyLog,
   verifyPromiseText,
@@ -46,7 +48,9 @@ async function verify(
   const policy = args.policy === undefined ? null : await readPolicy(args.policy, stdin);
   const { head, chunks } = await peek(readChunks('receipt', args.file, stdin), BUNDLE_HEAD.length);
   if (Buffer.from(head).toString('latin1') !== BUNDLE_HEAD) {
-    return verifyReceiptText(await textOf('receipt', chunks), policy, { ...chain, trustReceipt: args.trustReceipt });
+    const text = await textOf('receipt', chunks);
+    const verifyText = looksLikeCertificate(text) ? verifyCertificateText : verifyReceiptText;
+    return verifyText(text, policy, { ...chain, trustReceipt: args.trustReceipt });
   }
   if (policy === null)
     throw new UsageError('a bundle needs --policy FILE: it says whose log it must be, and since when');

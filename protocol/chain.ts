@@ -6,10 +6,10 @@
 import { keccak_256 } from '@noble/hashes/sha3.js';
 import { blockAt, claim, differingMember, eventAt } from './anchored-event.ts';
 import { handoverAcceptHash, handoverHash } from './handover.ts';
-import { fromHex, toHex } from './hex.ts';
+import { fromHex, toHex, type Hex } from './hex.ts';
 import { endOf, followLog, isBefore, readState } from './log-history.ts';
 import type { Policy } from './policy.ts';
-import type { AnchoredHandover, Receipt, SignedSeal } from './receipt.ts';
+import type { AnchoredHandover, ChainPosition, Receipt, SignedSeal } from './receipt.ts';
 import {
   decodeHandoverAccepted,
   decodeHandoverProposed,
@@ -59,20 +59,29 @@ async function checkSeal(chain: ChainReader, receipt: Receipt): Promise<Block> {
   return block;
 }
 
+/** A log's successions, and where it is known to stand behind the last of them: null when that is all that is known. */
+export interface Line extends Pick<Receipt, 'registry' | 'handovers'> {
+  readonly after: { readonly place: ChainPosition; readonly seq: number; readonly head: Hex } | null;
+}
+
+const lineOf = ({ registry, handovers, seal, anchor }: Receipt): Line => ({
+  registry,
+  handovers,
+  after: { place: anchor, seq: seal.seq - 1, head: seal.prev },
+});
+
 /** Where the log must stand right before the event that comes after handover `index`: the next acceptance, or the seal. */
-function nextKnown({ handovers, seal, anchor }: Receipt, index: number) {
+function nextKnown({ handovers, after }: Line, index: number): Line['after'] {
   const next = handovers[index + 1];
-  return next === undefined
-    ? { place: anchor, seq: seal.seq - 1, head: seal.prev }
-    : { place: next.accepted, seq: next.accept.seq, head: next.accept.head };
+  return next === undefined ? after : { place: next.accepted, seq: next.accept.seq, head: next.accept.head };
 }
 
 /**
  * Whether an acceptance is part of the log's history: by the contract's state after its block or, where the node no
  * longer has that, by the line of events from it to the next statement that is known.
  */
-async function checkAcceptedInHistory(chain: ChainReader, receipt: Receipt, index: number, item: AnchoredHandover) {
-  const { contract } = receipt.registry;
+async function checkAcceptedInHistory(chain: ChainReader, line: Line, index: number, item: AnchoredHandover) {
+  const { contract } = line.registry;
   const { logId, epochTo, to: signer } = item.handover;
   const { blockNumber } = item.accepted;
   const { seq } = item.accept;
@@ -82,9 +91,11 @@ async function checkAcceptedInHistory(chain: ChainReader, receipt: Receipt, inde
     state = await readLogState(chain, contract, logId, blockNumber);
   } catch (error) {
     if (!(error instanceof RpcRefused)) throw error;
-    const { place, ...expected } = nextKnown(receipt, index);
-    if (expected.seq === seq && expected.head === head) return;
     const accepted = { signer, epoch: epochTo, seq, period: 0, treeSize: 0, head };
+    const known = nextKnown(line, index);
+    if (known === null) return checkLeadsToNow(chain, contract, item, accepted);
+    const { place, ...expected } = known;
+    if (expected.seq === seq && expected.head === head) return;
     const led = await followLog(chain, { contract, logId }, accepted, { after: item.accepted, before: place });
     const differs = differingMember(led, { ...expected, epoch: epochTo, signer });
     claim(differs === undefined, `the log's ${differs} does not follow from the handover to epoch ${epochTo}`);
@@ -98,14 +109,29 @@ async function checkAcceptedInHistory(chain: ChainReader, receipt: Receipt, inde
   claim(follows, `the contract's own state after block ${blockNumber} does not show the handover to epoch ${epochTo}`);
 }
 
-/** The two events of one succession. */
-async function checkHandover(
+/** Whether the log's events from an acceptance on lead to where the contract stands now. */
+async function checkLeadsToNow(
   chain: ChainReader,
-  receipt: Receipt,
-  index: number,
-  item: AnchoredHandover,
+  contract: Hex,
+  { handover: { logId, epochTo }, accepted }: AnchoredHandover,
+  state: LogState,
 ): Promise<void> {
-  const { contract } = receipt.registry;
+  const { value: now, block } = await readState(chain, accepted.blockNumber, (number) =>
+    readLogState(chain, contract, logId, number),
+  );
+  // A handover tells neither period nor size: the next seal does, or they are what they were.
+  const before = { ...state, period: now.period, treeSize: now.treeSize };
+  const led = await followLog(chain, { contract, logId }, before, { after: accepted, before: endOf(block) });
+  const differs = differingMember(now, led);
+  claim(
+    differs === undefined,
+    `the contract's own ${differs} for the log after block ${block} does not follow from the handover to epoch ${epochTo}`,
+  );
+}
+
+/** The two events of one succession. @returns the block of its acceptance */
+async function checkHandover(chain: ChainReader, line: Line, index: number, item: AnchoredHandover): Promise<Block> {
+  const { contract } = line.registry;
   const { handover, accept } = item;
   const { logId, epochTo, from, to, custody, expiresAt } = handover;
   const what = `handover to epoch ${epochTo}`;
@@ -127,17 +153,18 @@ async function checkHandover(
   const differs = differingMember(event, { ...accepted, head: handoverAcceptHash(accept) });
   claim(differs === undefined, `the acceptance of the ${what} has another ${differs} than the receipt`);
   claim(block.timestamp >= proposal.eta && block.timestamp <= expiresAt, `the ${what} was accepted outside its time`);
-  await checkAcceptedInHistory(chain, receipt, index, item);
+  await checkAcceptedInHistory(chain, line, index, item);
+  return block;
 }
 
-/** The order in which the receipt's events must have happened. */
-function checkOrder(receipt: Receipt, fromBlock: number): void {
+/** The order in which the events must have happened. */
+function checkOrder({ handovers, after }: Line, fromBlock: number): void {
   const order = [
-    ...receipt.handovers.flatMap((item) => [
+    ...handovers.flatMap((item) => [
       { what: `proposal of the handover to epoch ${item.handover.epochTo}`, position: item.proposed },
       { what: `acceptance of the handover to epoch ${item.handover.epochTo}`, position: item.accepted },
     ]),
-    { what: 'anchor', position: receipt.anchor },
+    ...(after === null ? [] : [{ what: 'anchor', position: after.place }]),
   ];
   for (const [index, { what, position }] of order.entries()) {
     const last = order[index - 1];
@@ -149,9 +176,64 @@ function checkOrder(receipt: Receipt, fromBlock: number): void {
   }
 }
 
-async function checkChainId(chain: ChainReader, { registry }: Receipt): Promise<void> {
+async function checkChainId(chain: ChainReader, { registry }: Pick<Receipt, 'registry'>): Promise<void> {
   const chainId = await chain.chainId();
   claim(chainId === registry.chainId, `the RPC is of chain ${chainId}, the receipt of chain ${registry.chainId}`);
+}
+
+/**
+ * Whether a line of handovers stands in the contract: the right chain, the policy's code (when there is a policy), the events in
+ * canonical blocks and in their order, and the contract's state as what they lead to. Resolves to the last acceptance's block.
+ * @param at the block whose code is looked at
+ * @throws CheckFailed, or what the reader throws.
+ */
+export async function checkLine(
+  chain: ChainReader,
+  line: Line,
+  policy: Policy | null,
+  at: number,
+): Promise<Block | undefined> {
+  const { registry, handovers } = line;
+  await checkChainId(chain, line);
+  if (policy !== null) {
+    const { value: code } = await readState(chain, at, (block) => chain.code(registry.contract, block));
+    claim(
+      toHex(keccak_256(fromHex(code))) === policy.registry.codeHash,
+      "the code at the contract's address is not the policy's",
+    );
+  }
+  checkOrder(line, policy?.registry.fromBlock ?? 0);
+  let last: Block | undefined;
+  for (const [index, item] of handovers.entries()) last = await checkHandover(chain, line, index, item);
+  return last;
+}
+
+/**
+ * Whether an acceptance is final: its block not after the chain's finalized block and still canonical, and the contract's signer
+ * there its successor, or a later one. Resolves to the finalized block.
+ * @throws CheckFailed, or what the reader throws.
+ */
+export async function checkAcceptanceFinal(
+  chain: ChainReader,
+  { registry }: Pick<Receipt, 'registry'>,
+  { accepted, handover }: AnchoredHandover,
+): Promise<Block> {
+  await checkChainId(chain, { registry });
+  const finalized = await chain.block('finalized');
+  claim(finalized !== null, 'the chain has no finalized block yet');
+  claim(
+    finalized.number >= accepted.blockNumber,
+    `block ${accepted.blockNumber} is not final yet: the finalized block is ${finalized.number}`,
+  );
+  await blockAt(chain, 'the acceptance', accepted);
+  const { value: state, block } = await readState(chain, finalized.number, (number) =>
+    readLogState(chain, registry.contract, handover.logId, number),
+  );
+  claim(
+    state.epoch > handover.epochTo || (state.epoch === handover.epochTo && state.signer === handover.to),
+    `the contract after block ${block} does not hold the handover to epoch ${handover.epochTo}`,
+  );
+  return finalized;
 }
 
 /**
@@ -161,19 +243,7 @@ async function checkChainId(chain: ChainReader, { registry }: Receipt): Promise<
  * @throws CheckFailed, or what the reader throws.
  */
 export async function checkAnchor(chain: ChainReader, receipt: Receipt, policy: Policy | null): Promise<Block> {
-  const { registry, anchor, handovers } = receipt;
-  await checkChainId(chain, receipt);
-  if (policy !== null) {
-    const { value: code } = await readState(chain, anchor.blockNumber, (block) => chain.code(registry.contract, block));
-    claim(
-      toHex(keccak_256(fromHex(code))) === policy.registry.codeHash,
-      "the code at the contract's address is not the policy's",
-    );
-  }
-  checkOrder(receipt, policy?.registry.fromBlock ?? 0);
-  for (const [index, item] of handovers.entries()) {
-    await checkHandover(chain, receipt, index, item);
-  }
+  await checkLine(chain, lineOf(receipt), policy, receipt.anchor.blockNumber);
   return checkSeal(chain, receipt);
 }
 

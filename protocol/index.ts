@@ -100,6 +100,16 @@ export {
   type PromiseOptions,
 } from './verify-promise.ts';
 export { END_CHECK_NAMES, verifyEndText, type EndCheckName, type EndOptions } from './verify-end.ts';
+export {
+  buildCertificate,
+  looksLikeCertificate,
+  parseCertificateText,
+  type Certificate,
+  type OperatorSays,
+  type PasskeyApproval,
+  type TrialSeal,
+} from './certificate.ts';
+export { CERTIFICATE_CHECK_NAMES, verifyCertificateText, type CertificateCheckName } from './verify-certificate.ts';
 
 // Whole logs: bundles, and what a chain says of a log.
 export {

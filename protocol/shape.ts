@@ -98,6 +98,16 @@ export function hex(length: number): Reader<Hex> {
   };
 }
 
+/** Lower-case 0x hex of at most `max` bytes. */
+export function hexUpTo(max: number): Reader<Hex> {
+  return (value, pointer) => {
+    if (!isHex(value) || value.length > 2 + 2 * max) {
+      throw new FormatError(pointer, `expected at most ${max} bytes of lower-case 0x hex`);
+    }
+    return value;
+  };
+}
+
 /**
  * Any well-formed Unicode text. Lone surrogates are refused because encoding turns each into U+FFFD: two different
  * strings would hash alike.

@@ -3,10 +3,13 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { keccak256, type LocalAccount } from 'viem';
 import { createHttpRpc } from '../../cli/rpc.ts';
+import type { AnchoredHandover, Receipt } from '../../protocol/receipt.ts';
+import { verifyCertificateText } from '../../protocol/verify-certificate.ts';
 import { verifyReceiptText } from '../../protocol/verify.ts';
 import { addressOf, createHeirs, freshKey, type Heirs, type OwnLog } from '../activities/anchoring/heir.ts';
 import { createPlane, type Plane } from '../activities/plane.ts';
 import { anvil } from '../parts.ts';
+import { makeCertificate } from '../protocol/certificate-factory.ts';
 import { startIngestApi, type IngestApi } from './ingest-api.ts';
 
 const failing = ({ checks }: Awaited<ReturnType<typeof verifyReceiptText>>) =>
@@ -123,6 +126,29 @@ describe('a log of several signers', function () {
     assert.equal((await api.get('/v1/records/across/receipt', log.tenant.apiKey)).status, 200);
     await hide(row!.accepted_signature);
     assert.equal(await receiptOf('after'), receipts[2]);
+  });
+
+  it('a certificate of the last succession verifies against the chain; one of a handover that was never accepted does not', async () => {
+    const rpc = createHttpRpc(new URL((await anvil()).rpcUrl));
+    const { origin, genesisSigner, registry, handovers } = JSON.parse(receipts[2]!) as Receipt;
+    const { seq, period, treeSize, root, prev } = (JSON.parse(receipts[1]!) as Receipt).seal;
+    const [old, heir] = signers as [LocalAccount, LocalAccount];
+    const line = { origin, genesisSigner, registry, handovers };
+    const made = await makeCertificate(line, heir, old, [{ seq, period, treeSize, root, prev }]);
+    const report = await verifyCertificateText(JSON.stringify(made), JSON.parse(policy), { rpc });
+    assert.deepEqual(
+      report.checks.filter(({ status }) => status !== 'held'),
+      [],
+    );
+    assert.ok(report.proved.some((sentence) => sentence.includes('finally')));
+
+    const [first, last] = handovers as [AnchoredHandover, AnchoredHandover];
+    const elsewhere = { ...made, handovers: [first, { ...last, accepted: first.accepted }] };
+    const refuted = await verifyCertificateText(JSON.stringify(elsewhere), JSON.parse(policy), { rpc });
+    assert.deepEqual(
+      refuted.checks.filter(({ status }) => status === 'failed').map(({ name }) => name),
+      ['anchor'],
+    );
   });
 
   it('GET /v1/logs says who signs, since when, and who did before; seals say it each', async () => {
