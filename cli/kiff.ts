@@ -12,6 +12,13 @@ import { verifyCommand } from './verify.ts';
 const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Command> }> = new Map([
   ['verify', { summary: 'verify a receipt, a whole log or a promise', load: async () => verifyCommand }],
   ['export', { summary: 'write a log into a file that can be verified', load: async () => exportCommand }],
+  [
+    'tlog',
+    {
+      summary: 'proofs and keys in the formats of transparency-log tools',
+      load: async () => (await import('./tlog.ts')).tlogCommand,
+    },
+  ],
   ['dev-token', { summary: 'sign in at a local stack', load: async () => devTokenCommand }],
   [
     'anchor',

@@ -1,7 +1,7 @@
 /**
  * What `npm start` and `npm test` do first, on a fresh clone and on every later run: dependencies, build and, with
- * `--test`, the Temporal server's binary. Each step is skipped when nothing has changed since it was last done. Plain
- * JavaScript without dependencies, as it runs before there are any.
+ * `--test`, the programs that are no npm packages: the Temporal server, and fsck. Each step is skipped when nothing has
+ * changed since it was last done. Plain JavaScript without dependencies, as it runs before there are any.
  */
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -41,8 +41,10 @@ process.on('exit', () => signalGroup('SIGKILL'));
 
 await install();
 await build();
-if (process.argv.includes('--test'))
+if (process.argv.includes('--test')) {
   await run('temporal', process.execPath, ['dist/dev/temporal.js', 'prepare'], { says: true });
+  await run('fsck', process.execPath, ['dist/dev/fsck-binary.js', 'prepare'], { says: true });
+}
 
 async function install() {
   const marker = 'node_modules/.kiff-cloud';

@@ -12,11 +12,22 @@ export {
   checkpointText,
   parseCheckpoint,
   signedNote,
+  verifierKey,
   verifyCheckpoint,
   type Checkpoint,
   type CheckpointHead,
   type CheckpointSigner,
 } from './note.ts';
+export {
+  parsePublishedCheckpoint,
+  publishedCheckpoint,
+  sealIsSigned,
+  type LogNames,
+  type PublishedCheckpoint,
+} from './seal-line.ts';
+export { bundlePath, decodeBundle, encodeBundle, parseIndexPath, tilePath } from './tlog-tiles.ts';
+export { encodeTlogProof, parseTlogProof, tlogProofOf, type TlogProof } from './tlog-proof.ts';
+export { TLOG_PROOF_CHECK_NAMES, verifyTlogProofText, type TlogProofCheckName } from './verify-tlog-proof.ts';
 export {
   parsePromise,
   parsePromiseText,

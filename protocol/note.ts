@@ -4,6 +4,7 @@
  */
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { sha256 } from '@noble/hashes/sha2.js';
+import { fromBase64, toBase64 } from './base64.ts';
 import { HASH_SIZE } from './hash.ts';
 import { concatBytes, fromHex, isHex, toHex, utf8, type Hex } from './hex.ts';
 
@@ -44,23 +45,6 @@ const KEY_NAME = /^[^\p{White_Space}+]+$/u;
 
 const TREE_SIZE = /^(?:0|[1-9][0-9]{0,15})$/;
 
-function toBase64(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes));
-}
-
-/** Decodes base64 (RFC 4648 section 4) in its one spelling: padded, no white space, no stray bits. */
-function fromBase64(text: string): Uint8Array {
-  let binary;
-  try {
-    binary = atob(text);
-  } catch {
-    throw new TypeError('checkpoint: not base64');
-  }
-  const bytes = Uint8Array.from(binary, (character) => character.charCodeAt(0));
-  if (btoa(binary) !== text) throw new TypeError('checkpoint: base64 is not in its canonical spelling');
-  return bytes;
-}
-
 function checkKeyName(name: string): string {
   if (!KEY_NAME.test(name) || FORBIDDEN.test(name)) {
     throw new TypeError('checkpoint: a key name must not be empty nor hold white space, plus or control characters');
@@ -79,12 +63,38 @@ export function checkpointText({ origin, size, root }: CheckpointHead): string {
 }
 
 /**
- * Key id of an Ed25519 key (32 bytes of hex) under a name: SHA-256(name || 0x0A || 0x01 || key), its first 4 bytes.
+ * Key id of a key under a name: SHA-256(name || 0x0A || type || key), its first 4 bytes.
+ * @param typed the signature type's identifier and the key's encoding, one behind the other
+ * @throws TypeError on a malformed name.
+ */
+export function keyIdOf(name: string, typed: Uint8Array): Hex {
+  return toHex(sha256(concatBytes(utf8(`${checkKeyName(name)}\n`), typed)).subarray(0, KEY_ID_SIZE));
+}
+
+/** An Ed25519 key (32 bytes of hex) behind its signature type. */
+function typedKey(publicKey: Hex): Uint8Array {
+  return concatBytes(Uint8Array.of(TYPE_ED25519), fromHex(publicKey, 32));
+}
+
+/**
+ * Key id of an Ed25519 key (32 bytes of hex) under a name.
  * @throws TypeError on a malformed key or name.
  */
 export function noteKeyId(name: string, publicKey: Hex): Hex {
-  const named = concatBytes(utf8(`${checkKeyName(name)}\n`), Uint8Array.of(TYPE_ED25519), fromHex(publicKey, 32));
-  return toHex(sha256(named).subarray(0, KEY_ID_SIZE));
+  return keyIdOf(name, typedKey(publicKey));
+}
+
+/**
+ * An Ed25519 key as transparency-log tools take it, "vkey": `<name>+<key id, 8 hex digits>+<base64 of type and key>`.
+ * @throws TypeError on a malformed key or name.
+ */
+export function verifierKey(name: string, publicKey: Hex): string {
+  return `${name}+${noteKeyId(name, publicKey).slice(2)}+${toBase64(typedKey(publicKey))}`;
+}
+
+/** One signature line, with its line feed: the key's id and the signature's bytes under the key's name. */
+export function signatureLine(name: string, keyId: Hex, signature: Uint8Array): string {
+  return `— ${checkKeyName(name)} ${toBase64(concatBytes(fromHex(keyId, KEY_ID_SIZE), signature))}\n`;
 }
 
 /**
@@ -93,8 +103,7 @@ export function noteKeyId(name: string, publicKey: Hex): Hex {
  * @throws TypeError on a malformed key, name or signature.
  */
 export function signedNote(text: string, origin: string, publicKey: Hex, signature: Hex): string {
-  const line = toBase64(concatBytes(fromHex(noteKeyId(origin, publicKey)), fromHex(signature, 64)));
-  return `${text}\n— ${origin} ${line}\n`;
+  return `${text}\n${signatureLine(origin, noteKeyId(origin, publicKey), fromHex(signature, 64))}`;
 }
 
 function parseSignatureLine(line: string): NoteSignature {

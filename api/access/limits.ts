@@ -10,6 +10,7 @@
  * of `w` seconds, `RateLimit` says what is left of it (`r`) and when it is whole again (`t`).
  */
 import type { ServerResponse } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Problem } from '../http/problems.ts';
 import type { Caller } from './caller.ts';
 import type { Right } from './rights.ts';
@@ -35,7 +36,7 @@ const SWEEP_AT = 10_000;
 
 interface Policy {
   /** Its name in the headers. */
-  name: 'tenant' | 'key' | 'tenant-records' | 'key-records';
+  name: 'tenant' | 'key' | 'tenant-records' | 'key-records' | 'tenant-log' | 'public-log' | 'public-logs';
   rate: Rate;
   bucket: Bucket;
 }
@@ -55,7 +56,21 @@ export interface RateLimits {
    * back before the next one is let in.
    */
   charge(caller: Caller, records: number, response: ServerResponse): void;
+  /**
+   * Takes one read of a published log and waits until it is its turn, so that a tool that walks the log with nothing but
+   * speed is slowed down and not refused. It takes nothing from what agents post and ask with.
+   * @param reader the tenant itself, or somebody without a right of its own, for whom the log is public
+   * @throws Problem rate-limited when the turn would come too late; nothing is taken then
+   */
+  pace(log: { tenant: string }, reader: 'own' | 'public', response: ServerResponse): Promise<void>;
 }
+
+/** Reads of a tenant's logs a second: by the tenant itself, by everybody else, and by everybody else of all public logs. */
+const LOG_READS = 100;
+const ALL_PUBLIC_READS = 200;
+
+/** How long a read waits for its turn. */
+const PATIENCE_SECONDS = 5;
 
 /** @param now milliseconds, of a clock that does not go back */
 export function createRateLimits(now: () => number): RateLimits {
@@ -86,6 +101,8 @@ export function createRateLimits(now: () => number): RateLimits {
   }
 
   function policiesFor(caller: Caller, right: Right): { requests: Policy[]; records: Policy[] } {
+    // What `pace` counts is not counted here.
+    if (right === 'read-log') return { requests: [], records: [] };
     const records = right === 'ingest' ? policiesOf(caller, 'records') : [];
     return { requests: policiesOf(caller, 'requests'), records };
   }
@@ -123,6 +140,23 @@ export function createRateLimits(now: () => number): RateLimits {
       const policies = [...requests, ...records];
       if (policies.length > 0) response.setHeader('RateLimit', policies.map(stateItem).join(', '));
     },
+
+    async pace({ tenant }, reader, response) {
+      const policies =
+        reader === 'own'
+          ? policy('tenant-log', tenant, LOG_READS)
+          : [...policy('public-log', tenant, LOG_READS), ...policy('public-logs', 'all', ALL_PUBLIC_READS)];
+      const seconds = Math.max(...policies.map(({ bucket, rate }) => (1 - bucket.tokens) / rate.perSecond));
+      const late = seconds > PATIENCE_SECONDS;
+      if (!late) for (const { bucket } of policies) bucket.tokens -= 1;
+      response.setHeader('RateLimit-Policy', policies.map(policyItem).join(', '));
+      response.setHeader('RateLimit', policies.map(stateItem).join(', '));
+      if (late) {
+        const longest = (each: Policy): boolean => (1 - each.bucket.tokens) / each.rate.perSecond >= seconds;
+        throw refusal(policies.filter(longest));
+      }
+      if (seconds > 0) await delay(seconds * 1000);
+    },
   };
 }
 
@@ -142,11 +176,18 @@ function stateItem({ name, rate, bucket }: Policy): string {
   return `"${name}";r=${Math.max(0, Math.floor(bucket.tokens))};t=${secondsUntilFull(bucket, rate)}`;
 }
 
+const COUNTED: Record<Policy['name'], string> = {
+  tenant: 'requests per second for this tenant',
+  key: 'requests per second for this key',
+  'tenant-records': 'records per second for this tenant',
+  'key-records': 'records per second for this key',
+  'tenant-log': 'reads of the log per second for this tenant',
+  'public-log': 'reads of this public log per second',
+  'public-logs': 'reads of public logs per second',
+};
+
 function refusal(violated: readonly Policy[]): Problem {
-  const said = violated.map(({ name, rate }) => {
-    const [owner, what = 'requests'] = name.split('-');
-    return `${rate.perSecond} ${what} per second for this ${owner}`;
-  });
+  const said = violated.map(({ name, rate }) => `${rate.perSecond} ${COUNTED[name]}`);
   return new Problem('rate-limited', `More than ${said.join(' and ')}; what comes after Retry-After is let in.`, {
     retryAfter: Math.max(...violated.map(({ bucket, rate }) => secondsUntilOne(bucket, rate))),
     // As the draft's own problem type has it.

@@ -18,6 +18,10 @@ interface Rule {
 const RULES = {
   ingest: { scope: 'ingest', permission: null },
   read: { scope: 'read', permission: 'org:records:read' },
+  // The log as it is published. Whoever may read records may; of public logs, anybody (ingest/log-readers.ts).
+  'read-log': { scope: 'read', permission: 'org:records:read' },
+  // Everybody sees the log's entries from then on: ids, times, keys' ids and commitments.
+  'publish-log': { scope: null, permission: 'org:custody:manage', sensitive: true },
   // What a verifier is told to trust about the tenant's log: nothing in it is secret from who belongs to the tenant.
   'read-policy': { scope: 'any', permission: 'member' },
   // Who the caller is, and what this service is not: nothing of the tenant's.

@@ -25,7 +25,7 @@ export function mountOperations(app: Express, operations: readonly Operation[], 
     paths.set(operation.path, [...(paths.get(operation.path) ?? []), operation]);
   }
   for (const [path, described] of paths) {
-    const route = app.route(path.replaceAll(/\{(\w+)\}/g, ':$1'));
+    const route = app.route(path.replaceAll(/\{\+(\w+)\}/g, '*$1').replaceAll(/\{(\w+)\}/g, ':$1'));
     for (const operation of described) route[operation.method](handlerOf(operation, admit));
     route.all(onlyMethods(...described.flatMap(({ method }) => allowed(method))));
   }
@@ -43,7 +43,7 @@ function handlerOf(operation: Operation, admit: Admit | undefined): RequestHandl
     const caller = asked ? await admit?.(access.right, request, response) : undefined;
     const exchange = {
       caller,
-      params: params && read(params, request.params, 'invalid-parameter'),
+      params: params && read(params, joined(request.params), 'invalid-parameter'),
       query: query && read(query, request.query, 'invalid-parameter'),
       body: undefined as unknown,
       bodyText: '',
@@ -57,6 +57,13 @@ function handlerOf(operation: Operation, admit: Admit | undefined): RequestHandl
     }
     send(await operation.handle(exchange), request, response);
   };
+}
+
+/** Express has a parameter that may hold slashes as its segments. */
+function joined(params: Request['params']): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(params).map(([name, value]) => [name, Array.isArray(value) ? value.join('/') : value]),
+  );
 }
 
 /** @throws Problem with a JSON pointer (RFC 6901) for each fault; it names no value */

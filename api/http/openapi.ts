@@ -88,7 +88,8 @@ export function openApiDocument({ tags, ...info }: ApiInfo, operations: readonly
   const paths: OpenApiDocument['paths'] = {};
   const ids = new Set<string>();
   for (const operation of operations) {
-    const { id, method, path } = operation;
+    const { id, method } = operation;
+    const path = operation.path.replaceAll('{+', '{');
     const at = (paths[path] ??= {});
     if (ids.has(id) || at[method] !== undefined) throw new Error(`${id} (${method} ${path}) is described twice`);
     ids.add(id);
@@ -121,9 +122,13 @@ export function openApiDocument({ tags, ...info }: ApiInfo, operations: readonly
 type Describe = (schema: z.ZodType) => JsonSchema;
 
 function operationObject(operation: Operation, describe: Describe): OperationObject {
-  const { id, tag, summary, description, access, params, query, body, answers, examples = {} } = operation;
+  const { id, tag, summary, description, path, access, params, query, body, answers, examples = {} } = operation;
+  const slashed = [...path.matchAll(/\{\+(\w+)\}/g)].map(([, name]) => name);
   const parameters = [
-    ...parametersOf('path', params, describe, examples.params),
+    // OpenAPI has no word for it.
+    ...parametersOf('path', params, describe, examples.params).map((parameter) =>
+      slashed.includes(parameter['name'] as string) ? { ...parameter, 'x-may-hold-slashes': true } : parameter,
+    ),
     ...parametersOf('query', query, describe, examples.query),
   ];
   const responses = Object.entries(answers).map(([status, answer]) => [status, responseOf(answer, describe)] as const);

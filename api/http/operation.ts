@@ -109,7 +109,7 @@ export interface OperationFacts {
   /** OpenAPI's operationId: unique, never renamed. */
   id: string;
   method: Method;
-  /** With parameters in braces: `/v1/records/{id}`. */
+  /** With parameters in braces: `/v1/records/{id}`. One that may hold slashes has a plus (RFC 6570): `/t/{+log}/checkpoint`. */
   path: string;
   tag: string;
   summary: string;

@@ -22,9 +22,12 @@ import { keysOperations } from './keys-routes.ts';
 import { checkDeployment, createLogIdentities } from './log-identity.ts';
 import { meOperations } from './me-routes.ts';
 import { notOfferedOperations } from './not-offered.ts';
+import { createLogReaders } from './log-readers.ts';
 import { logsOperations } from './logs-routes.ts';
 import { policyOperations } from './policy.ts';
 import type { PromiseSigner } from './promise.ts';
+import { publicLogOperations } from './public-log-routes.ts';
+import { createPublicLogs } from './public-logs.ts';
 import { recordsOperations } from './records-routes.ts';
 import type { Refusals } from './refusals.ts';
 import { sealsOperations } from './seals-routes.ts';
@@ -35,6 +38,8 @@ import { walletsOperations } from './wallets-routes.ts';
 export interface AppDependencies {
   /** The product database with the login kiff_api. */
   directory: Pick<Pool, 'query'>;
+  /** The same, over connections that nothing else waits for: what strangers read of public logs. */
+  strangers: Pick<Pool, 'query'>;
   pools: TenantPools;
   verifySession: VerifySession;
   keyUses: KeyUses;
@@ -69,12 +74,17 @@ const INFO = {
     { name: 'Wallets', description: 'Which wallet belongs to which actor: for attribution, never for access.' },
     { name: 'Audit', description: 'What was done to the tenant and in its name.' },
     { name: 'Clients of KIFF', description: 'What the open-source KIFF CLI and guard SDKs call, in their words.' },
+    {
+      name: 'Public log',
+      description:
+        'The log by C2SP tlog-tiles, for transparency-log tools: for who may read it, or for everybody if the tenant has made it public.',
+    },
     { name: 'Verification', description: 'What a verifier starts from.' },
   ],
 };
 
 export function createApp(dependencies: AppDependencies): RequestListener {
-  const { directory, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
+  const { directory, strangers, pools, verifySession, promises, registry, log, now = Date.now } = dependencies;
   const { keyUses, refusals, usageCounts, trustProxy = false, isDraining = () => false } = dependencies;
   const onKeyUsed = (keyId: string): void => keyUses.note(keyId);
   const authenticate = createAuthenticate({ directory, verifySession, onKeyUsed, now });
@@ -87,6 +97,8 @@ export function createApp(dependencies: AppDependencies): RequestListener {
   const ingest = createIngest({ pools, batcher, logIdentity, promises });
 
   const attributionsFor = createAttributions(pools);
+  const publicLogs = createPublicLogs(directory, now);
+  const readers = createLogReaders({ pools, strangers, publicLogs, refusals, limits });
 
   const promiseKeys = [promises.publicKey, ...(dependencies.otherPromiseKeys ?? [])];
   return createApplication({
@@ -113,7 +125,8 @@ export function createApp(dependencies: AppDependencies): RequestListener {
       ...meOperations({ pools, now }),
       ...usageOperations({ pools, now }),
       ...notOfferedOperations(),
-      ...policyOperations({ pools, logIdentity, directory, promiseKeys, now }),
+      ...publicLogOperations({ readers }),
+      ...policyOperations({ pools, logIdentity, directory, publicLogs, promiseKeys, now }),
     ],
     admit: async (right, request, response) => {
       const caller = await authenticate(request.get('authorization'), right);

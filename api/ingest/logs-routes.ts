@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { operation, reply, type Operation } from '../http/operation.ts';
 import { count, hex, wholeNumber } from '../http/shapes.ts';
 import type { LogIdentities } from './log-identity.ts';
-import type { TenantPools } from '../http/tenant-pools.ts';
+import type { Queryable, TenantPools } from '../http/tenant-pools.ts';
 import { finalOnes, readSuccessions, successionShape } from './successions.ts';
 
 /** Which log a question is about. */
@@ -33,6 +33,10 @@ const logShape = z
   })
   .meta({ id: 'Log' });
 
+const publicity = z.object({ public: z.boolean().describe('Whether everybody may read them under /t/') });
+
+const MAX_BODY_BYTES = 1024;
+
 export function logsOperations({ pools, logIdentity }: LogsDependencies): Operation[] {
   return [
     operation({
@@ -42,9 +46,9 @@ export function logsOperations({ pools, logIdentity }: LogsDependencies): Operat
       tag: 'Logs',
       summary: 'The current log and those that have ended, the newest first.',
       access: { right: 'read' },
-      answers: { 200: { description: 'The logs.', schema: z.object({ logs: z.array(logShape) }) } },
+      answers: { 200: { description: 'The logs.', schema: publicity.extend({ logs: z.array(logShape) }) } },
       async handle({ caller }) {
-        const { logs, successions } = await pools.use(caller, async (pool) => {
+        const { logs, successions, isPublic } = await pools.use(caller, async (pool) => {
           const all = await logIdentity.all(pool, caller.tenant);
           return {
             logs: all,
@@ -52,9 +56,11 @@ export function logsOperations({ pools, logIdentity }: LogsDependencies): Operat
               pool,
               all.map(({ logId }) => logId),
             ),
+            isPublic: await readPublicity(pool, caller.tenant),
           };
         });
         return reply(200, {
+          public: isPublic,
           logs: logs.map(({ ordinal, origin, logId, genesisSigner, end }) => {
             const succession = finalOnes(successions.get(logId));
             const last = succession.at(-1);
@@ -79,5 +85,32 @@ export function logsOperations({ pools, logIdentity }: LogsDependencies): Operat
         });
       },
     }),
+
+    operation({
+      id: 'setLogsPublic',
+      method: 'put',
+      path: '/v1/logs/public',
+      tag: 'Logs',
+      summary: 'Let everybody read the logs, or only who holds a key.',
+      description:
+        'Of public logs everybody sees the entries: ids and times of records, ids of API keys, and commitments; never what a record says. It counts within 5 seconds everywhere. Taking it back closes the logs here; what caches and readers have copied by then they keep.',
+      access: { right: 'publish-log' },
+      body: { schema: z.strictObject({ public: z.boolean() }), maxBytes: MAX_BODY_BYTES },
+      answers: { 200: { description: 'So it is from now on.', schema: publicity } },
+      examples: {
+        bodies: [{ summary: 'For everybody', type: 'application/json', value: { public: true } }],
+      },
+      async handle({ caller, body }) {
+        await pools.use(caller, (pool) => pool.query('SELECT kiff.set_log_public($1, $2)', [body.public, caller.by]));
+        return reply(200, { public: body.public });
+      },
+    }),
   ];
+}
+
+async function readPublicity(pool: Queryable, tenant: string): Promise<boolean> {
+  const { rows } = await pool.query<{ log_public: boolean }>('SELECT log_public FROM kiff.tenants WHERE id = $1', [
+    tenant,
+  ]);
+  return rows[0]?.log_public === true;
 }

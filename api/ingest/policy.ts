@@ -1,19 +1,20 @@
 /**
  * /.well-known/kiff-policy.json: what a verifier is told to trust, `kiff.policy/1` (design section 8). Everybody gets the
- * registry; a log only who holds a key of it, so that nobody learns from here whose logs there are
- * (docs/decisions/2026-11-24-policy-per-caller.md).
+ * registry and the logs that are public; another one only who holds a key of it, so that nobody learns from here whose logs
+ * there are (docs/decisions/2026-11-24-policy-per-caller.md).
  */
 import type { Pool } from 'pg';
 import { z } from 'zod';
 import { toHex, type Hex } from '../../protocol/hex.ts';
-import type { Policy } from '../../protocol/policy.ts';
+import type { Policy, PolicyLog } from '../../protocol/policy.ts';
 import type { Caller } from '../access/caller.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
 import { Problem, unavailable } from '../http/problems.ts';
 import { count, hex } from '../http/shapes.ts';
 import { isUnavailable } from '../http/database.ts';
 import type { LogIdentities } from './log-identity.ts';
-import type { TenantPools } from '../http/tenant-pools.ts';
+import type { PublicLogs } from './public-logs.ts';
+import type { Queryable, TenantPools } from '../http/tenant-pools.ts';
 import { finalOnes, readSuccessions } from './successions.ts';
 
 /** Strangers may ask; the database is asked this often at most. */
@@ -24,6 +25,7 @@ interface PolicyDependencies {
   logIdentity: LogIdentities;
   /** The product database with the login kiff_api. */
   directory: Pick<Pool, 'query'>;
+  publicLogs: PublicLogs;
   /** Public keys that promises are, were or will be signed with; the own one first. */
   promiseKeys: readonly Hex[];
   /** Unix milliseconds. */
@@ -59,13 +61,15 @@ const policyShape = z
   })
   .meta({ id: 'Policy' });
 
+type LogOfPolicy = Pick<PolicyLog, 'origin' | 'genesisSigner' | 'succession'>;
+
 interface Published {
   registry: Policy['registry'];
   checkpointKeys: Hex[];
 }
 
 export function policyOperations(dependencies: PolicyDependencies): Operation[] {
-  const { pools, logIdentity, directory, promiseKeys, now } = dependencies;
+  const { pools, logIdentity, directory, publicLogs, promiseKeys, now } = dependencies;
   let cached: { until: number; published: Promise<Published> } | undefined;
 
   function published(): Promise<Published> {
@@ -78,24 +82,32 @@ export function policyOperations(dependencies: PolicyDependencies): Operation[] 
     return entry.published;
   }
 
-  async function logsOf(caller: Caller | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
-    if (caller === undefined) return [];
-    return pools.use(caller, async (pool) => {
-      const logs = await logIdentity.all(pool, caller.tenant);
-      const successions = await readSuccessions(
-        pool,
-        logs.map(({ logId }) => logId),
-      );
-      return logs.map(({ origin, genesisSigner, logId }) => {
-        const succession = finalOnes(successions.get(logId)).map(({ epoch, signer, afterSeq }) => ({
-          epoch,
-          signer,
-          afterSeq,
-        }));
-        const keys = { origin, genesisSigner, checkpointKeys, promiseKeys };
-        return succession.length === 0 ? keys : { ...keys, succession };
-      });
+  async function ownLogs(pool: Queryable, tenant: string): Promise<LogOfPolicy[]> {
+    const logs = await logIdentity.all(pool, tenant);
+    const successions = await readSuccessions(
+      pool,
+      logs.map(({ logId }) => logId),
+    );
+    return logs.map(({ origin, genesisSigner, logId }) => {
+      const succession = finalOnes(successions.get(logId)).map(({ epoch, signer, afterSeq }) => ({
+        epoch,
+        signer,
+        afterSeq,
+      }));
+      return succession.length === 0 ? { origin, genesisSigner } : { origin, genesisSigner, succession };
     });
+  }
+
+  /** The caller's logs, and those that are public. Of the latter the chain says who succeeded whom. */
+  async function logsOf(caller: Caller | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
+    const known: readonly (LogOfPolicy & { tenant: string })[] = await publicLogs.list();
+    const own = caller === undefined ? [] : await pools.use(caller, (pool) => ownLogs(pool, caller.tenant));
+    return [...own, ...known.filter(({ tenant }) => tenant !== caller?.tenant)].map(
+      ({ origin, genesisSigner, succession }) => {
+        const log = { origin, genesisSigner, checkpointKeys, promiseKeys };
+        return succession === undefined ? log : { ...log, succession };
+      },
+    );
   }
 
   return [
@@ -106,7 +118,7 @@ export function policyOperations(dependencies: PolicyDependencies): Operation[] 
       tag: 'Verification',
       summary: 'What a verifier is told to trust.',
       description:
-        'Everybody gets the registry; whoever sends a key gets that tenant’s logs too, those that have ended among them. A policy that was fetched from here is trust on first use.',
+        'Everybody gets the registry and the logs that are public; whoever sends a key gets that tenant’s logs too, those that have ended among them. A policy that was fetched from here is trust on first use.',
       access: { right: 'read-policy', optional: true },
       answers: { 200: { description: 'The policy.', schema: policyShape } },
       async handle({ caller }) {

@@ -3,6 +3,7 @@ import type { Response } from 'express';
 import { z } from 'zod';
 import type { Registry } from '../../protocol/eip712.ts';
 import { parseEntry } from '../../protocol/entry.ts';
+import { tlogProofOf } from '../../protocol/tlog-proof.ts';
 import type { Caller, KeyCaller } from '../access/caller.ts';
 import type { RateLimits } from '../access/limits.ts';
 import { operation, reply, replyBytes, type Operation } from '../http/operation.ts';
@@ -128,6 +129,15 @@ export function recordsOperations({
     return found;
   }
 
+  /** The record's receipt, or how far the record has come while there is none. */
+  async function receiptOf(caller: Caller, id: string, ordinal: number | undefined) {
+    const { log, record, seal } = await lookUp(caller, id, ordinal);
+    const receipt = seal && (await pools.use(caller, (pool) => buildReceipt(pool, log, registry, record, seal)));
+    if (receipt !== undefined) usageCounts.receiptRead(caller);
+    const { sealBy } = sealTerms(record.receivedAt.getTime(), log.periodSeconds);
+    return { receipt, pending: { id: record.id, level: leafLevel(seal), sealBy } };
+  }
+
   return [
     operation({
       id: 'postRecords',
@@ -227,14 +237,37 @@ export function recordsOperations({
       problems: ['not-found', 'log-damaged'],
       examples: { params: { id: EXAMPLE.id }, query: { log: '1' } },
       async handle({ caller, params, query }) {
-        const { log, record, seal } = await lookUp(caller, params.id, query.log);
-        const receipt = seal && (await pools.use(caller, (pool) => buildReceipt(pool, log, registry, record, seal)));
-        if (receipt !== undefined) {
-          usageCounts.receiptRead(caller);
-          return reply(200, receipt, { immutable: receipt.anchor.level === 'final' });
-        }
-        const { sealBy } = sealTerms(record.receivedAt.getTime(), log.periodSeconds);
-        return reply(202, { id: record.id, level: leafLevel(seal), sealBy });
+        const { receipt, pending } = await receiptOf(caller, params.id, query.log);
+        return receipt === undefined
+          ? reply(202, pending)
+          : reply(200, receipt, { immutable: receipt.anchor.level === 'final' });
+      },
+    }),
+
+    operation({
+      id: 'getTlogProof',
+      method: 'get',
+      path: '/v1/records/{id}/tlog-proof',
+      tag: 'Records',
+      summary: 'The receipt’s proof for transparency-log tools (c2sp.org/tlog-proof@v1).',
+      description:
+        'The leaf’s inclusion in the tree of a published checkpoint, with the entry as extra data. It proves less than the receipt: neither what the record says nor that the seal stands on chain. npx kiff tlog proof makes the same of a receipt.',
+      access: { right: 'read' },
+      params: byId,
+      query: ofLog,
+      answers: {
+        200: { description: 'From the level included on.', type: 'text/plain', schema: z.string(), headers: ETAG },
+        202: { description: 'Not yet.', schema: pendingReceipt },
+      },
+      problems: ['not-found', 'log-damaged'],
+      examples: { params: { id: EXAMPLE.id }, query: { log: '1' } },
+      async handle({ caller, params, query }) {
+        const { receipt, pending } = await receiptOf(caller, params.id, query.log);
+        if (receipt === undefined) return reply(202, pending);
+        return replyBytes(200, Buffer.from(tlogProofOf(receipt)), {
+          headers: { 'Content-Type': 'text/plain; charset=utf-8' },
+          immutable: receipt.anchor.level === 'final',
+        });
       },
     }),
   ];

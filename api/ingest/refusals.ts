@@ -15,7 +15,7 @@ const WINDOW_MILLISECONDS = 60_000;
 /** Callers that are remembered; the ones that asked first make room. */
 const CALLERS = 10_000;
 
-type Kind = 'record' | 'key' | 'wallet';
+type Kind = 'record' | 'key' | 'wallet' | 'log';
 
 interface Counted {
   caller: Caller;
@@ -40,6 +40,7 @@ const DETAIL: Record<Kind, string> = {
   record: 'This log has no record with that id.',
   key: 'This tenant has no key with that id.',
   wallet: 'No wallet is linked to that actor.',
+  log: 'There is no such log here, or it is not public.',
 };
 
 export interface RefusalsDependencies {

@@ -28,6 +28,8 @@ export async function serveIngest(accept?: AcceptCall): Promise<void> {
   const registry = { chainId: env.CHAIN_ID, contract: env.CONTRACT };
   const incarnation = env.KIFF_INCARNATION;
   const directory = createPool({ url: env.DATABASE_URL, max: 4, name: 'kiff-ingest', incarnation });
+  // Few, so that whoever reads public logs with no right of its own takes little of the server.
+  const strangers = createPool({ url: env.DATABASE_URL, max: 3, name: 'kiff-ingest-public', incarnation });
   const pools = createTenantPools({
     databaseUrl: env.DATABASE_URL,
     login: (tenant, version) => tenantLogin(env.TENANT_LOGIN_SECRET, tenant, version),
@@ -53,7 +55,7 @@ export async function serveIngest(accept?: AcceptCall): Promise<void> {
   const report = (all: boolean) => Promise.all([keyUses.flush(), refusals.flush(all), usageCounts.flush()]);
   const reporting = setInterval(() => void report(false), REPORT_MILLISECONDS);
   const counters = { keyUses, refusals, usageCounts };
-  const wiring = { directory, pools, verifySession, ...counters, promises, otherPromiseKeys, registry, log };
+  const wiring = { directory, strangers, pools, verifySession, ...counters, promises, otherPromiseKeys, registry, log };
   await serve({
     log,
     host: env.API_HOST,
@@ -62,7 +64,7 @@ export async function serveIngest(accept?: AcceptCall): Promise<void> {
     async close() {
       clearInterval(reporting);
       await report(true);
-      await Promise.all([pools.close(), directory.end(), promises.close()]);
+      await Promise.all([pools.close(), directory.end(), strangers.end(), promises.close()]);
     },
   });
 }

@@ -64,9 +64,16 @@ function documentsOf(type: string, text: string): unknown[] {
 /** The operation at an address: fixed segments win over parameters. */
 function find({ paths }: OpenApiDocument, method: string, path: string): OperationObject | undefined {
   const [pathname = ''] = path.split('?');
-  const matching = Object.keys(paths).filter((template) =>
-    new RegExp(`^${template.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`).test(pathname),
-  );
+  const slashed = (template: string, name: string): boolean =>
+    Object.values(paths[template] ?? {}).some((operation) =>
+      operation.parameters?.some((each) => each['name'] === name && each['x-may-hold-slashes'] === true),
+    );
+  const matching = Object.keys(paths).filter((template) => {
+    const pattern = template
+      .replaceAll('.', '\\.')
+      .replaceAll(/\{(\w+)\}/g, (_, name: string) => (slashed(template, name) ? '.+' : '[^/]+'));
+    return new RegExp(`^${pattern}$`).test(pathname);
+  });
   const template = matching.toSorted((a, b) => a.split('{').length - b.split('{').length)[0];
   return template === undefined ? undefined : paths[template]?.[method === 'HEAD' ? 'get' : method.toLowerCase()];
 }

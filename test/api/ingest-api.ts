@@ -69,6 +69,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
   const databaseUrl = options.databaseUrl ?? db.urls.kiff_api;
   const { incarnation = db.incarnation } = options;
   const directory = createPool({ url: databaseUrl, max: 2, name: 'test-ingest', incarnation });
+  const strangers = createPool({ url: databaseUrl, max: 2, name: 'test-ingest-public', incarnation });
   const pools = createTenantPools({
     databaseUrl,
     login: (tenant, version) => tenantLogin(db.loginSecrets.tenant, tenant, version),
@@ -100,6 +101,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
         return directory.query(...args);
       }) as typeof directory.query,
     },
+    strangers,
     pools,
     verifySession,
     keyUses,
@@ -170,7 +172,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     postLines: (apiKey, body) => post(apiKey, body, { 'content-type': 'application/x-ndjson' }),
     async stop() {
       await server.drain();
-      await Promise.all([pools.close(), directory.end(), promises.close()]);
+      await Promise.all([pools.close(), directory.end(), strangers.end(), promises.close()]);
     },
   };
 }

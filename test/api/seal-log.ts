@@ -37,6 +37,11 @@ export class LogSealer {
     this.anchoring = createPool(db.urls.kiff_anchoring, 1);
   }
 
+  /** The operator's public key, which checkpoints are signed with. */
+  get operatorKey(): Hex {
+    return toHex(this.operator.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32));
+  }
+
   /** Cuts every period up to the one that is running now, as soon as that is over; returns the last seal's seq. */
   async collect(): Promise<number> {
     const { rows } = await this.sealing.query<{ now: number }>(
@@ -91,9 +96,8 @@ export class LogSealer {
   private checkpoint(size: number, root: Hex): string {
     const { origin } = this.tenant;
     const note = checkpointText({ origin, size, root });
-    const publicKey = this.operator.publicKey.export({ format: 'der', type: 'spki' }).subarray(-32);
     const signature = sign(null, Buffer.from(note), this.operator.privateKey);
-    return signedNote(note, origin, toHex(publicKey), toHex(signature));
+    return signedNote(note, origin, this.operatorKey, toHex(signature));
   }
 
   /** Writes the level of every signed seal up to `seq`; chain coordinates are made up. */
