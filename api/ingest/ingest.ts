@@ -60,16 +60,16 @@ export function createIngest({ pools, batcher, logIdentity, promises }: IngestDe
     return results.map((result, index) => {
       if (!stands(result)) return refusal(result);
       const { outcome: status, leafIndex, leafHash, receivedAt } = result;
-      const { period, sealBy } = sealTerms(receivedAt, log.periodSeconds);
+      const promise = signed[next++]!;
       return {
         id: drafts[index]!.id,
         status,
-        level: status === 'accepted' ? 'accepted' : (levels.get(period) ?? 'accepted'),
+        level: (status === 'duplicate' && levels.get(sealTerms(receivedAt, log.periodSeconds).period)) || 'accepted',
         leafIndex,
         leafHash,
         receivedAt: new Date(receivedAt).toISOString(),
-        sealBy,
-        promise: signed[next++]!,
+        sealBy: promise.sealBy,
+        promise,
       };
     });
   };

@@ -1,11 +1,13 @@
 /**
- * Signs promises (protocol/promise.ts) with the API's Ed25519 key, in a thread of its own: a signature takes longer than all
- * else that this process does for a record (docs/performance.md), and Node's thread pool costs a quarter more for each.
+ * Signs promises (protocol/promise.ts) with the API's Ed25519 key, in a thread of its own and by libsodium: signatures take about as
+ * long as all else that this process does for a record, and by Node's OpenSSL twice as long
+ * (docs/performance.md, docs/decisions/2026-11-25-libsodium-signs-promises.md).
  */
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { PromiseTerms, SealPromise } from '../../protocol/promise.ts';
+import type { TermColumns } from './promise-thread.ts';
 
 /** PKCS #8 around an Ed25519 seed (RFC 8410 section 7). */
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
@@ -42,11 +44,17 @@ export function createPromiseSigner(seed: Uint8Array): PromiseSigner {
     signing = waiting;
     waiting = [];
     thread ??= startThread();
-    thread.postMessage(signing.flatMap((job) => job.terms));
+    const terms = signing.flatMap((job) => job.terms);
+    thread.postMessage({
+      origin: terms.map(({ origin }) => origin),
+      leafIndex: terms.map(({ leafIndex }) => leafIndex),
+      leafHash: terms.map(({ leafHash }) => leafHash),
+      sealBy: terms.map(({ sealBy }) => sealBy),
+    } satisfies TermColumns);
   }
 
   function startThread(): Worker {
-    const started = new Worker(new URL('./promise-thread.js', import.meta.url), { workerData: key });
+    const started = new Worker(new URL('./promise-thread.js', import.meta.url), { workerData: Uint8Array.from(seed) });
     started.unref();
     started.on('message', (signatures: Hex[]) => {
       let at = 0;

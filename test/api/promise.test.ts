@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
+import { createPrivateKey, sign } from 'node:crypto';
 import { createPromiseSigner, type PromiseSigner } from '../../api/ingest/promise.ts';
-import { verifyPromise, type PromiseTerms } from '../../protocol/promise.ts';
+import { toHex } from '../../protocol/hex.ts';
+import { promiseBytes, verifyPromise, type PromiseTerms } from '../../protocol/promise.ts';
 
 const terms = (leafIndex: number): PromiseTerms => ({
   origin: 'kiff.test/t/acme',
@@ -27,6 +29,13 @@ describe('signing promises', () => {
       );
       for (const promise of promises) assert.ok(verifyPromise(promise, signer.publicKey));
     }
+  });
+
+  it('signs byte for byte as Node’s own Ed25519 does', async () => {
+    const pkcs8 = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, 7)]);
+    const key = createPrivateKey({ key: pkcs8, format: 'der', type: 'pkcs8' });
+    const promises = await signer.sign([terms(1), terms(2 ** 40)]);
+    for (const promise of promises) assert.equal(promise.signature, toHex(sign(null, promiseBytes(promise), key)));
   });
 
   it('says so when its thread ends, and goes on with another one', async () => {

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { Problem } from '../../api/http/problems.ts';
 import { MAX_RECORD_BYTES, readRecord } from '../../api/ingest/record.ts';
-import { rfc3339Millis } from '../../protocol/rfc3339.ts';
 import { commit, parseBody } from '../../protocol/entry.ts';
 import { recordText } from './ingest-api.ts';
 
@@ -173,27 +172,5 @@ describe('readRecord', () => {
       const problem = refusal(recordText('a', { kind: 7_777_777, id: 'secret value', created_at: 'secret value' }));
       assert.doesNotMatch(JSON.stringify(problem.document()), /secret value|7777777/);
     });
-  });
-});
-
-describe('rfc3339Millis', () => {
-  it('reads what Date reads, with any offset and fraction (property)', () => {
-    const instants = fc.date({
-      min: new Date('0000-01-01T00:00:00Z'),
-      max: new Date('9999-12-31T23:59:59.999Z'),
-      noInvalidDate: true,
-    });
-    fc.assert(fc.property(instants, (date) => assert.equal(rfc3339Millis(date.toISOString()), date.getTime())));
-    assert.equal(rfc3339Millis('2026-01-02T03:04:05.9999999+02:30'), Date.parse('2026-01-02T00:34:05.999Z'));
-    assert.equal(rfc3339Millis('2026-01-02t03:04:05.1z'), Date.parse('2026-01-02T03:04:05.100Z'));
-    assert.equal(rfc3339Millis('2026-01-02T03:04:05-00:30'), Date.parse('2026-01-02T03:34:05Z'));
-  });
-
-  it('refuses dates that do not exist', () => {
-    const wrong = ['2026-02-29T00:00:00Z', '1900-02-29T00:00:00Z', '2026-13-01T00:00:00Z', '2026-00-01T00:00:00Z'];
-    wrong.push('2026-01-00T00:00:00Z', '2026-01-01T24:00:00Z', '2026-01-01T00:60:00Z', '2026-12-31T23:59:60Z');
-    wrong.push('2026-01-01T00:00:00+24:00', '2026-01-01T00:00:00+00:60', '2026-01-01 00:00:00Z', '2026-01-01T00:00Z');
-    for (const text of wrong) assert.equal(rfc3339Millis(text), undefined, text);
-    assert.equal(typeof rfc3339Millis('2000-02-29T00:00:00Z'), 'number');
   });
 });
