@@ -8,7 +8,6 @@ import type { EndReason } from '../../protocol/ending.ts';
 import { extendTiles } from '../../protocol/extend.ts';
 import { HASH_SIZE } from '../../protocol/hash.ts';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
-import { NO_HEAD } from '../../protocol/seal.ts';
 import { TileSet } from '../../protocol/tile.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { readLogEvents, type SealedLogEvent } from '../chain/log-events.ts';
@@ -16,7 +15,10 @@ import { readLogState, reachable, type LogState } from '../chain/registry.ts';
 import { failureType } from '../failures.ts';
 import { knownEdge, requireLeaves, sha256 } from '../log/audit.ts';
 import { LEAF_PAGE, readLeaves } from '../log/leaves.ts';
+import { headAt } from '../signing/agreement.ts';
+import type { CustodyJournal } from '../signing/custody/journal.ts';
 import type { Journal, Statement } from '../signing/journal.ts';
+import { currentKey, type SignerKey } from '../signing/signer-key.ts';
 import type { CurrentLog, Directory, StoredSeal } from './directory.ts';
 
 export interface CompareDependencies {
@@ -24,6 +26,7 @@ export interface CompareDependencies {
   pool: Pool;
   directory: Directory;
   journal: Journal;
+  custodyJournal: CustodyJournal;
   chain: PublicClient;
   contract: Hex;
   /** First block that can hold an event of the contract. */
@@ -78,12 +81,13 @@ export async function compareLog(deps: CompareDependencies, log: CurrentLog, dee
 
   const { now, final, finalBlock } = await readChain(deps, log.logId);
   const last = await journal.last(log.logId);
+  const key = await currentKey(journal, log);
   const journaledSeq = last?.seal.seq ?? 0;
   const lastGood = await findLastGood(deps, log, final, finalBlock);
   const stored = await walkSeals(deps, log, now.seq, differs);
   const known = Math.max(now.seq, stored.signedSeq);
   if (known > journaledSeq) differs('chain-ahead', { journal: journaledSeq, chain: now.seq, signed: stored.signedSeq });
-  else if (await chainDiffers(journal, log, now)) differs('chain-differs', { seq: lastGood.seq + 1 });
+  else if (await chainDiffers(journal, key, log, now)) differs('chain-differs', { seq: lastGood.seq + 1 });
   if (stored.finalSeq > final.seq) differs('final-reorged', { seq: stored.finalSeq, chain: final.seq });
   // Seals that are journaled and not here: no harm if the records still give exactly those.
   if (stored.signedSeq < Math.min(journaledSeq, now.seq)) {
@@ -99,7 +103,7 @@ export async function compareLog(deps: CompareDependencies, log: CurrentLog, dee
     journaledSeq,
     chain: { seq: now.seq, finalSeq: final.seq, registered: !/^0x0{40}$/.test(now.signer) },
     ended: (await journal.end(log.logId)) !== null,
-    journalBehind: known > journaledSeq,
+    journalBehind: known > journaledSeq || final.epoch > key.epoch || (await handoverForgotten(deps, log, key)),
     differences,
     lastGood,
     clockAhead: ahead > AHEAD_SECONDS ? ahead : 0,
@@ -113,10 +117,26 @@ async function readChain({ chain, contract }: CompareDependencies, logId: Hex) {
   return { now, final, finalBlock: block.number };
 }
 
-async function chainDiffers(journal: Journal, log: CurrentLog, now: LogState): Promise<boolean> {
+async function chainDiffers(journal: Journal, key: SignerKey, log: CurrentLog, now: LogState): Promise<boolean> {
   if (/^0x0{40}$/.test(now.signer)) return false;
-  const standing = now.seq === 0 ? null : await journal.at(log.logId, now.seq);
-  return now.signer !== log.genesisSigner || now.epoch !== 0 || now.head !== (standing?.sealHash ?? NO_HEAD);
+  // A succession that the journal has not learned yet is no other story.
+  if (now.epoch > key.epoch) return false;
+  return (
+    now.signer !== key.signer || now.epoch !== key.epoch || now.head !== (await headAt(journal, log, key, now.seq))
+  );
+}
+
+/** A handover that the old key has signed, of the next epoch, which the journal does not remember: it may live. */
+async function handoverForgotten(
+  { directory, custodyJournal }: CompareDependencies,
+  { logId }: CurrentLog,
+  key: SignerKey,
+) {
+  for (const { handover, handoverHash, released, ours } of await directory.handovers(logId)) {
+    if (!ours || !released || handover.epochTo !== key.epoch + 1) continue;
+    if (!(await custodyJournal.isReleased(logId, handoverHash))) return true;
+  }
+  return false;
 }
 
 /** By the log's whole history on chain, since a node keeps no old states: the highest seal, final, that the journal has too. */

@@ -1,6 +1,8 @@
 /** The logs of a deployment as the product database lists them, and what it holds of each. */
 import type { Pool } from 'pg';
-import { toHex, type Hex } from '../../protocol/hex.ts';
+import type { Handover } from '../../protocol/eip712.ts';
+import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
+import type { JournaledHandover } from '../signing/custody/journal.ts';
 import { logSchema, tenantSchema } from '../../sql/login.ts';
 
 /** A tenant's current log. */
@@ -28,6 +30,14 @@ export interface StoredSeal {
   sealHash: Hex | null;
   epoch: number | null;
   signature: Hex | null;
+}
+
+export interface StoredHandover extends JournaledHandover {
+  /** Of a migration here; else somebody else's, whose custody is only a claim. */
+  ours: boolean;
+  /** The old key has signed it. */
+  released: boolean;
+  acceptance: { seq: number; head: Hex; structHash: Hex } | null;
 }
 
 const PAGE = 5_000;
@@ -99,6 +109,56 @@ export function createDirectory(pool: Pool) {
         }));
         last = rows.at(-1)!.seq;
       }
+    },
+
+    /** Handovers of a log that were signed, or that the chain has seen, as far as their terms are known. */
+    async handovers(logId: Hex): Promise<StoredHandover[]> {
+      const { rows } = await pool.query<{
+        handover_hash: Buffer;
+        epoch_to: number;
+        from_signer: Buffer;
+        to_signer: Buffer;
+        custody: number;
+        not_before: number | null;
+        expires_at: number;
+        nonce: Buffer | null;
+        migrated: boolean;
+        key_ref: string | null;
+        released: boolean;
+        accept_seq: number | null;
+        accept_head: Buffer | null;
+        accept_hash: Buffer | null;
+      }>(
+        `SELECT h.handover_hash, h.epoch_to, h.from_signer, h.to_signer, h.custody, h.not_before, h.expires_at, h.nonce,
+                m.id IS NOT NULL AS migrated, m.key_ref, h.from_signature IS NOT NULL OR h.proposed_level IS NOT NULL AS released,
+                h.accept_seq, h.accept_head, h.accept_hash
+           FROM kiff.handovers h LEFT JOIN kiff.custody_migrations m ON m.id = h.migration
+          WHERE h.log_id = $1 ORDER BY h.epoch_to, h.handover_hash`,
+        [Buffer.from(fromHex(logId, 32))],
+      );
+      return rows.flatMap((row) => {
+        if (row.not_before === null || row.nonce === null) return [];
+        const handover: Handover = {
+          logId,
+          epochTo: row.epoch_to,
+          from: toHex(row.from_signer),
+          to: toHex(row.to_signer),
+          custody: row.custody,
+          notBefore: row.not_before,
+          expiresAt: row.expires_at,
+          nonce: toHex(row.nonce),
+        };
+        const { accept_seq: seq, accept_head: head, accept_hash: hash } = row;
+        return {
+          handover,
+          handoverHash: toHex(row.handover_hash),
+          keyRef: row.key_ref,
+          ours: row.migrated,
+          released: row.released,
+          acceptance:
+            seq === null || head === null || hash === null ? null : { seq, head: toHex(head), structHash: toHex(hash) },
+        };
+      });
     },
 
     /** Records in the log, and by how many seconds its head is ahead of the database's clock (0 when it is not). */

@@ -30,7 +30,12 @@ export async function readChain(
 }
 
 /** The log's head once it stood at `seq` in the epoch of `key`, as the journal has it; null when it has none. */
-export async function headAt(journal: Journal, log: JournalLog, key: SignerKey, seq: number): Promise<Hex | null> {
+export async function headAt(
+  journal: Pick<Journal, 'at'>,
+  log: Pick<JournalLog, 'logId'>,
+  key: SignerKey,
+  seq: number,
+): Promise<Hex | null> {
   if (key.began !== null && seq === key.began.acceptSeq) return key.began.head;
   if (seq === 0) return NO_HEAD;
   const standing = await journal.at(log.logId, seq);

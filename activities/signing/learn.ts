@@ -14,7 +14,7 @@ import { failure } from '../failures.ts';
 import { headAt, readChain, type AgreementDependencies } from './agreement.ts';
 import type { CustodyJournal } from './custody/journal.ts';
 import type { Journal, JournalLog } from './journal.ts';
-import { CLOUD, currentKey, type SignerKey } from './signer-key.ts';
+import { CLOUD, currentKey, TENANT_AGENT, type SignerKey } from './signer-key.ts';
 
 export interface LearnDependencies extends AgreementDependencies {
   custodyJournal: CustodyJournal;
@@ -87,9 +87,6 @@ async function acceptanceOf(
   // The contract is in that epoch: an endpoint that has no such event keeps something from us.
   throw failure('chain-unavailable');
 }
-
-/** Custody of a key that is the tenant's alone. */
-const TENANT_AGENT = 3;
 
 /** As many blocks as providers give at once (chain/log-events.ts). */
 const SEARCH_RANGE = 10_000n;

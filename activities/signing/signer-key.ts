@@ -3,8 +3,10 @@ import type { Hex } from '../../protocol/hex.ts';
 import { tenantKeyAlias } from '../kms/keys.ts';
 import type { Journal, JournalLog, Succession } from './journal.ts';
 
-/** Our own KMS key; the other kinds are a tenant's. */
+/** Whose key it is: our own KMS's, a tenant's KMS's that we call, or the tenant's alone. */
 export const CLOUD = 1;
+export const TENANT_KMS = 2;
+export const TENANT_AGENT = 3;
 
 export interface SignerKey {
   /** 0: the genesis key's. */
@@ -21,7 +23,7 @@ export interface SignerKey {
 /** The keys of a log's epochs, in order: at index 0 the genesis key's, last the one that signs now. */
 export async function keysOf(
   journal: Pick<Journal, 'successions'>,
-  log: JournalLog,
+  log: Pick<JournalLog, 'logId' | 'genesisSigner' | 'tenantId' | 'ordinal'>,
 ): Promise<[SignerKey, ...SignerKey[]]> {
   const genesis: SignerKey = {
     epoch: 0,
@@ -38,7 +40,10 @@ export async function keysOf(
 }
 
 /** The key that signs now. */
-export async function currentKey(journal: Pick<Journal, 'successions'>, log: JournalLog): Promise<SignerKey> {
+export async function currentKey(
+  journal: Pick<Journal, 'successions'>,
+  log: Parameters<typeof keysOf>[1],
+): Promise<SignerKey> {
   const keys = await keysOf(journal, log);
   return keys.at(-1) ?? keys[0];
 }

@@ -5,6 +5,7 @@ import { createKeyAdminActivities } from '../../activities/keyadmin/create.ts';
 import { createDirectory } from '../../activities/recovery/directory.ts';
 import { createRecovery, type Recovery } from '../../activities/recovery/recover.ts';
 import { createEndActivities, type EndActivities } from '../../activities/signing/end.ts';
+import { createCustodyJournal } from '../../activities/signing/custody/journal.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
 import { LOCAL_ROLES } from '../../dev/kms-roles.ts';
 import { connectAgreedChain } from '../../workers/chain.ts';
@@ -66,6 +67,7 @@ export async function recoveryPlane(plane: Plane): Promise<RecoveryPlane> {
         productUrl: database.urls.kiff_recovery,
         journalPool,
         journal: createJournal(journalPool),
+        custodyJournal: createCustodyJournal(journalPool),
         directory: createDirectory(pool),
         chain: plane.chain,
         registry: onChain,

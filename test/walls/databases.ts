@@ -287,7 +287,7 @@ const workers: Attempt[] = [
     attempt(3, from, false, 'record a handover', () => `SELECT kiff.record_handover('', '', 0, 0, NULL, NULL)`),
   ]),
   attempt(3, 'kiff_journal', true, 'read its journal', () => 'SELECT FROM journal.statements'),
-  ...['logs', 'statements', 'signatures'].flatMap((table) => [
+  ...['logs', 'statements', 'signatures', 'handovers', 'releases', 'acceptances', 'successions'].flatMap((table) => [
     attempt(3, 'kiff_journal', false, `delete from \`journal.${table}\``, () => `DELETE FROM journal.${table}`),
     attempt(3, 'kiff_journal', false, `empty \`journal.${table}\``, () => `TRUNCATE journal.${table}`),
   ]),

@@ -15,6 +15,7 @@ import { failureType } from '../../activities/failures.ts';
 import { createDirectory } from '../../activities/recovery/directory.ts';
 import { HistoryDoubted } from '../../activities/recovery/rebuild.ts';
 import { createRecovery, Refused } from '../../activities/recovery/recover.ts';
+import { createCustodyJournal } from '../../activities/signing/custody/journal.ts';
 import { createJournal } from '../../activities/signing/journal.ts';
 import type { endLog } from '../../workflows/endLog.ts';
 import { endId, SEALING_QUEUE } from '../../workflows/ids.ts';
@@ -40,6 +41,7 @@ async function recover(wish: Wish & { json: boolean }, env: Env): Promise<number
     productUrl: env.DATABASE_URL,
     journalPool,
     journal: createJournal(journalPool),
+    custodyJournal: createCustodyJournal(journalPool),
     directory: createDirectory(pool),
     chain,
     registry,

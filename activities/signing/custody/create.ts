@@ -62,6 +62,8 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
     const migration = await readMigration(deps, ref);
     requireCurrent(migration);
     if (await evidence.isStopped(migration)) throw failure('custody-stopped');
+    // A log's identity is a fact of the journal from its first seal on.
+    if ((await journal.last(migration.log.logId)) === null) throw failure('out-of-order');
     return migration;
   };
 

@@ -8,7 +8,7 @@ import { toHex, type Hex } from '../../../protocol/hex.ts';
 import { failure } from '../../failures.ts';
 import { identifyLog, type IdentityDependencies } from '../identity.ts';
 import type { JournalLog } from '../journal.ts';
-import { currentKey, type SignerKey } from '../signer-key.ts';
+import { currentKey, TENANT_KMS, type SignerKey } from '../signer-key.ts';
 
 export interface MigrationDependencies extends IdentityDependencies {
   /** The product database, with the signing login. */
@@ -102,7 +102,7 @@ export async function readMigration(
     key,
     epochTo: row.epoch_to,
     custody: row.custody,
-    keyArn: row.custody === 2 ? (start.data.keyArn ?? null) : null,
+    keyArn: row.custody === TENANT_KMS ? (start.data.keyArn ?? null) : null,
     newSigner: row.new_signer === null ? null : toHex(row.new_signer),
     nonce: toHex(row.nonce),
     approvalsExpireAt: row.approvals_expire_at,

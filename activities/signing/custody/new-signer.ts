@@ -8,7 +8,7 @@ import { fromHex, type Hex } from '../../../protocol/hex.ts';
 import { custodyKeyAlias, keyAddress } from '../../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../../kms/policy.ts';
 import { inspectTenantKey, requireSignAllowed, type KeyRefusal } from '../../kms/tenant-key.ts';
-import { CLOUD } from '../signer-key.ts';
+import { CLOUD, TENANT_KMS } from '../signer-key.ts';
 import type { CustodyJournal } from './journal.ts';
 import type { Migration } from './migration.ts';
 
@@ -34,9 +34,6 @@ export interface NewSignerDependencies {
 
 export type NewSigner = { ok: true; newSigner: Hex; keyRef: string } | { ok: false; reason: SignerRefusal };
 
-/** Tenant-kms; 3, tenant-agent, is not offered yet. */
-const TENANT_KMS = 2;
-
 /**
  * Looks at the key that a migration names, and at who has it already.
  * @throws failures of KMS for a key of our own; kms-unavailable
@@ -58,6 +55,7 @@ async function lookAt(
     await requireSignAllowed(kms, keyRef);
     return { address: await keyAddress(kms, keyRef), keyRef };
   }
+  // The tenant's own signer is not offered yet.
   if (custody !== TENANT_KMS) return { refused: 'custody-not-offered' };
   if (keyArn === null) return { refused: 'key-arn-malformed' };
   const seen = await inspectTenantKey(kms, keyArn, log.origin, { signerArn: roles.signer, region });
