@@ -6,6 +6,8 @@
  * exactly that; a signature that was not kept is made again over the same digest. The two that cannot be taken back are
  * `release` (before the old key signs a Handover: it lives until it is cancelled on chain or has expired) and `accept` (before
  * the new key signs HandoverAccept: the point of no return).
+ *
+ * Past 10 KB because it is one straight path, whose steps are each other's guards.
  */
 import {
   CUSTODY_PROOF,

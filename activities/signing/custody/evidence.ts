@@ -1,9 +1,10 @@
 /**
  * Human evidence: what a tenant's admins left through the custody API, each piece judged against the moment at which the database took
  * it in (design section 7, fault C13). Nobody's word is taken for it, and least of all the custody API's: it can insert whatever it
- * likes, but not make a passkey's assertion, nor a session token, nor a passkey that is older than it is.
+ * likes, but not make a passkey's assertion, nor a session token, nor a passkey that is older than it is. Past 10 KB because the kinds of
+ * evidence are judged by each other and are read together.
  */
-import type { Pool } from 'pg';
+import pg, { type Pool } from 'pg';
 import type { AuthenticationResponseJSON, RegistrationResponseJSON, WebAuthnCredential } from '@simplewebauthn/server';
 import { z } from 'zod';
 import { CUSTODY_APPROVAL, hashStruct, typedDigest, type Registry } from '../../../protocol/eip712.ts';
@@ -22,6 +23,7 @@ export type EvidenceRefusal =
   | 'passkey-unknown'
   | 'passkey-too-young'
   | 'migration-unknown'
+  | 'migration-ended'
   | 'approvals-closed'
   | 'assertion-invalid';
 
@@ -66,6 +68,9 @@ interface Passkey {
   arrivedAt: number;
   issuedAt: number;
 }
+
+/** SQLSTATE check_violation. */
+const CHECK_VIOLATION = '23514';
 
 const seconds = (at: Date): number => at.getTime() / 1000;
 
@@ -163,6 +168,30 @@ export function createEvidence(deps: EvidenceDependencies) {
     return over ? { userId: session.userId, credentialId: passkey.credential.id } : { refused: 'assertion-invalid' };
   }
 
+  /** Whom to tell is believed from here on, and of nobody else's word. False when it is no address. */
+  async function keptContact(commandId: number, userId: string): Promise<boolean> {
+    try {
+      await pool.query('SELECT kiff.keep_custody_contact($1, $2)', [commandId, userId]);
+      return true;
+    } catch (error) {
+      if (error instanceof pg.DatabaseError && error.code === CHECK_VIOLATION) return false;
+      throw error;
+    }
+  }
+
+  /** A link's veto is of the migration that its notice was about; it says nothing of a later one. */
+  async function judgeLink(tenantId: string): Promise<Verdict> {
+    const { rows } = await pool.query<{ id: string }>(
+      'SELECT id FROM kiff.custody_migrations WHERE tenant = $1 AND ended_at IS NULL',
+      [tenantId],
+    );
+    const active = rows[0]?.id;
+    if (active === undefined || !(await asked('kiff.vetoed_by_link($1)', active))) {
+      return { ok: false, reason: 'migration-ended' };
+    }
+    return { ok: true, kind: 'custody.veto', migration: active };
+  }
+
   return {
     /** Different admins whose approvals of this migration are good now, and the commands that show it. */
     async approvals(migration: Migration): Promise<{ admins: number; commandIds: number[] }> {
@@ -185,7 +214,8 @@ export function createEvidence(deps: EvidenceDependencies) {
 
     /** Whether somebody who may has said no to this migration. */
     async isStopped(migration: Migration): Promise<boolean> {
-      if (migration.stopped) return true;
+      // The veto server has a login of its own, and a link that it was sent with a notice can be used once.
+      if (migration.stopped || (await asked('kiff.vetoed_by_link($1)', migration.id))) return true;
       for (const row of await evidence(migration.log.tenantId, ['custody.veto', 'custody.cancel'])) {
         const parsed = aboutMigration.safeParse(row.payload);
         if (!parsed.success || parsed.data.migration !== migration.id) continue;
@@ -202,7 +232,10 @@ export function createEvidence(deps: EvidenceDependencies) {
     ): Promise<Verdict> {
       const all = await evidence(tenantId, KINDS);
       const row = all.find(({ id }) => id === commandId);
-      if (row === undefined) throw failure('custody-refused');
+      if (row === undefined) {
+        if (await asked('kiff.is_link_veto($1)', commandId)) return judgeLink(tenantId);
+        throw failure('custody-refused');
+      }
       const about = aboutMigration.pick({ migration: true }).safeParse(row.payload);
       const migration = about.success ? about.data.migration : null;
       const verdict = (judged: object): Verdict =>
@@ -220,6 +253,7 @@ export function createEvidence(deps: EvidenceDependencies) {
       if (NEEDS_MIGRATION.includes(row.kind)) {
         const found = migration === null ? null : await migrationOf(migration);
         if (found === null) return { ok: false, reason: 'migration-unknown' };
+        if (found.stopped) return { ok: false, reason: 'migration-ended' };
         if (row.kind === 'custody.approve') {
           return verdict(
             await judgeApproval(
@@ -231,9 +265,12 @@ export function createEvidence(deps: EvidenceDependencies) {
         }
       }
       const parsed = act.safeParse(row.payload);
-      return verdict(
-        parsed.success ? await person(tenantId, parsed.data.token, row.issued_at) : { refused: 'malformed' },
-      );
+      if (!parsed.success) return { ok: false, reason: 'malformed' };
+      const by = await person(tenantId, parsed.data.token, row.issued_at);
+      if (row.kind === 'custody.contact' && !('refused' in by) && !(await keptContact(row.id, by.userId))) {
+        return { ok: false, reason: 'malformed' };
+      }
+      return verdict(by);
     },
   };
 }

@@ -1,4 +1,4 @@
-/** What the signer's journal remembers of handovers (sql/journal/004-custody.sql). Read and insert; nothing is ever changed. */
+/** What the signer's journal remembers of handovers (sql/journal/004-custody.sql). Read and insert; nothing is ever changed. Past 10 KB: one query each. */
 import type { Pool } from 'pg';
 import type { Handover } from '../../../protocol/eip712.ts';
 import { fromHex, toHex, type Hex } from '../../../protocol/hex.ts';

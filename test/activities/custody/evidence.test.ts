@@ -192,6 +192,20 @@ describe('custody: evidence', function () {
     await api.end();
   });
 
+  it('whom to tell is kept once it was verified, and only if it can be told', async () => {
+    const [admin] = people as [Admin];
+    const contacts = () =>
+      plane.database.sql('SELECT email FROM kiff.custody_contacts WHERE user_id = $1', [admin.user]);
+    const contact = (email: string, organisation = admin.organisation) =>
+      admins.leave(tenant, 'custody.contact', { token: admins.token({ ...admin, organisation }), email });
+    await refused(await contact('security@acme.test', 'org_other'), 'token-other-organisation');
+    await refused(await contact('no address'), 'malformed');
+    assert.deepEqual(await contacts(), []);
+    const good = await contact('security@acme.test');
+    assert.deepEqual(await judge(good), { ok: true, kind: 'custody.contact', migration: null });
+    assert.deepEqual(await contacts(), [{ email: 'security@acme.test' }]);
+  });
+
   it('a valid veto stops everything that is still to be signed', async () => {
     const ref = { tenantId: tenant.id, migrationId: migration };
     await assert.rejects(custody.custodyProof(ref), failsAs('out-of-order'), 'the log has no seal yet');
@@ -201,6 +215,42 @@ describe('custody: evidence', function () {
     await assert.rejects(custody.shadowSeal({ ...ref, seq: 1 }), failsAs('custody-stopped'));
     await assert.rejects(custody.handover(ref), failsAs('custody-stopped'));
     assert.equal(await custody.handoverCancel(ref), null, 'and nothing of it lives');
+    await plane.database.sql(
+      `UPDATE kiff.custody_migrations SET ended_at = clock_timestamp(), outcome = 'undone', reason = 'vetoed' WHERE id = $1`,
+      [migration],
+    );
+    await refused(veto, 'migration-ended');
+  });
+
+  it('a link’s veto stops the migration that its notice was about, and no later one', async () => {
+    const { arn } = await createTenantKey(plane.kmsAs('tenant'), tenant.origin);
+    const start = () => admins.start(tenant, people[0]!, { custody: 2, keyArn: arn });
+    const linked = await start();
+    const ref = { tenantId: tenant.id, migrationId: linked };
+    const found = await custody.identifySigner(ref);
+    assert.ok(found.ok);
+    await admins.name(linked, found); // notices are made
+    const hash = randomBytes(32);
+    await plane.database.sql(
+      `INSERT INTO kiff.veto_tokens (hash, tenant, migration, user_id) VALUES ($1, $2, $3, $4)`,
+      [hash, tenant.id, linked, people[0]!.user],
+    );
+    await assert.rejects(custody.custodyProof(ref), failsAs('out-of-order'), 'control');
+    const client = await plane.database.connect(plane.database.urls.kiff_veto);
+    await client.query('SELECT kiff.cast_veto($1)', [hash]);
+    await client.end();
+    const [command] = await plane.database.sql<{ id: number }>(
+      `SELECT id FROM kiff.commands WHERE issuer = 'kiff_veto' AND tenant = $1`,
+      [tenant.id],
+    );
+    assert.deepEqual(await judge(command!.id), { ok: true, kind: 'custody.veto', migration: linked });
+    await assert.rejects(custody.custodyProof(ref), failsAs('custody-stopped'));
+    await plane.database.sql(
+      `UPDATE kiff.custody_migrations SET ended_at = clock_timestamp(), outcome = 'undone', reason = 'vetoed' WHERE id = $1`,
+      [linked],
+    );
+    await start();
+    await refused(command!.id, 'migration-ended');
   });
 
   /** What becomes of a migration to this key. */
