@@ -13,7 +13,7 @@ RUN install -d -o node -g node /state
 USER node
 
 FROM build AS shipped
-RUN rm -rf dist/dev dist/test dist/bench
+RUN rm -rf dist/dev dist/test dist/bench dist/conformance dist/page/*.js*
 
 FROM node:20.20-slim AS production
 ENV NODE_ENV=production

@@ -1,4 +1,4 @@
-/** JSON-RPC over HTTP for the verifier: one call a request, nothing retried, every answer bounded in time and size. */
+/** JSON-RPC over HTTP for the verifier, here and on the page: one call a request, nothing retried, every answer bounded in time and size. */
 import { RpcRefused, RpcTooLarge, RpcUnreachable, type Rpc } from '../protocol/index.ts';
 import { UsageError } from './command.ts';
 
@@ -22,10 +22,15 @@ async function readBounded(body: ReadableStream<Uint8Array>, maxBytes: number): 
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let text = '';
   let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > maxBytes) throw new RpcTooLarge(maxBytes);
-    text += decoder.decode(chunk, { stream: true });
+  // Not as an async iterator: the page runs this too, and not every browser has one here.
+  const reader = body.getReader();
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    size += next.value.length;
+    if (size > maxBytes) {
+      await reader.cancel();
+      throw new RpcTooLarge(maxBytes);
+    }
+    text += decoder.decode(next.value, { stream: true });
   }
   return text + decoder.decode();
 }

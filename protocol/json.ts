@@ -6,7 +6,8 @@
  */
 
 /** What is wrong with a text. Stable: these words reach API clients. */
-export type JsonFault = 'invalid-utf8' | 'bom' | 'syntax' | 'duplicate-key' | 'lone-surrogate' | 'too-deep';
+export type JsonFault =
+  'invalid-utf8' | 'bom' | 'syntax' | 'duplicate-key' | 'lone-surrogate' | 'too-deep' | 'not-an-integer';
 
 const FAULT_TEXT: Readonly<Record<JsonFault, string>> = {
   'invalid-utf8': 'not valid UTF-8',
@@ -15,6 +16,7 @@ const FAULT_TEXT: Readonly<Record<JsonFault, string>> = {
   'duplicate-key': 'an object has two members with the same name',
   'lone-surrogate': 'half of a surrogate pair',
   'too-deep': 'nested too deep',
+  'not-an-integer': 'a number has a fraction or an exponent',
 };
 
 /** A text that is refused. Its message never quotes the text. */
@@ -227,8 +229,18 @@ class Frame {
   }
 }
 
+/** How deep arrays and objects may nest (`[]` is 1 deep; 32 unless given), and whether every number has to be an integer. */
+export interface JsonLimits {
+  readonly maxDepth?: number;
+  readonly integersOnly?: boolean;
+}
+
 /** The scan behind both exports; `members`, if given, collects those of the outermost object. */
-function scan(text: string, maxDepth: number, members: JsonMember[] | undefined): JsonValue {
+function scan(
+  text: string,
+  { maxDepth = DEFAULT_MAX_DEPTH, integersOnly = false }: JsonLimits,
+  members: JsonMember[] | undefined,
+): JsonValue {
   if (text.charCodeAt(0) === 0xfeff) throw new JsonError('bom', 0);
   const start = skipSpace(text, 0);
   const stack: Frame[] = [];
@@ -252,7 +264,9 @@ function scan(text: string, maxDepth: number, members: JsonMember[] | undefined)
       opened = true;
       at++;
     } else if (code === MINUS || isDigit(code)) {
-      at = scanNumber(text, at);
+      const end = scanNumber(text, at);
+      if (integersOnly && /[.eE]/.test(text.slice(at, end))) throw new JsonError('not-an-integer', at);
+      at = end;
       kind ??= 'number';
     } else {
       at = scanLiteral(text, at);
@@ -302,19 +316,14 @@ function scan(text: string, maxDepth: number, members: JsonMember[] | undefined)
   }
 }
 
-/** How deep arrays and objects may nest: `[]` is 1 deep. Default 32. */
-export interface JsonLimits {
-  readonly maxDepth?: number;
-}
-
 /**
  * Judges a text as exactly one JSON value (RFC 8259), white space around it allowed. One pass; memory grows with depth and
  * with the number of names in open objects only.
  * @throws JsonError at the first fault: `syntax`; `bom`; `duplicate-key` (names compared after unescaping, at any depth);
- * `lone-surrogate` (escaped or not, in names and values); `too-deep`.
+ * `lone-surrogate` (escaped or not, in names and values); `too-deep`; `not-an-integer` where it was asked for.
  */
-export function scanJson(text: string, { maxDepth = DEFAULT_MAX_DEPTH }: JsonLimits = {}): JsonValue {
-  return scan(text, maxDepth, undefined);
+export function scanJson(text: string, limits: JsonLimits = {}): JsonValue {
+  return scan(text, limits, undefined);
 }
 
 /**
@@ -322,9 +331,9 @@ export function scanJson(text: string, { maxDepth = DEFAULT_MAX_DEPTH }: JsonLim
  * exact text. The same judgement as `scanJson`.
  * @throws JsonError as `scanJson`; `syntax` also for a value that is no object.
  */
-export function topLevelSpans(text: string, { maxDepth = DEFAULT_MAX_DEPTH }: JsonLimits = {}): JsonMember[] {
+export function topLevelSpans(text: string, limits: JsonLimits = {}): JsonMember[] {
   const members: JsonMember[] = [];
-  const value = scan(text, maxDepth, members);
+  const value = scan(text, limits, members);
   if (value.kind !== 'object') throw new JsonError('syntax', value.start);
   return members;
 }

@@ -30,7 +30,8 @@ const MAX_DEPTH = 32;
 /**
  * Parses a document's text. `JSON.parse` alone would keep the last of two members with one name, so that two readers of
  * one file could see different documents.
- * @throws NotJsonError when it does not parse; FormatError for duplicate names, lone surrogates and absurd depth.
+ * @throws NotJsonError when it does not parse; FormatError for duplicate names, lone surrogates, numbers that are not
+ * plain integers (41.0 would parse to the same value as 41) and absurd depth.
  */
 export function parseJson(source: string): unknown {
   const fault = faultOf(source);
@@ -49,7 +50,7 @@ export function parseJson(source: string): unknown {
 
 function faultOf(source: string): JsonError | undefined {
   try {
-    scanJson(source, { maxDepth: MAX_DEPTH });
+    scanJson(source, { maxDepth: MAX_DEPTH, integersOnly: true });
     return undefined;
   } catch (error) {
     if (error instanceof JsonError) return error;

@@ -24,6 +24,8 @@ const FAULTS: Readonly<Record<JsonFault, (typeof JSON_PROBLEMS)[number]>> = {
   'duplicate-key': 'duplicate-key',
   'lone-surrogate': 'lone-surrogate',
   'too-deep': 'too-deep',
+  // Not asked for here.
+  'not-an-integer': 'malformed-json',
 };
 
 /**

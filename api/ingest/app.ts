@@ -33,6 +33,7 @@ import type { Refusals } from './refusals.ts';
 import { sealsOperations } from './seals-routes.ts';
 import type { UsageCounts } from './usage-counts.ts';
 import { usageOperations } from './usage-routes.ts';
+import { verifyPageOperations } from './verify-page.ts';
 import { walletsOperations } from './wallets-routes.ts';
 
 export interface AppDependencies {
@@ -126,6 +127,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
       ...usageOperations({ pools, now }),
       ...notOfferedOperations(),
       ...publicLogOperations({ readers }),
+      ...verifyPageOperations(),
       ...policyOperations({ pools, logIdentity, directory, publicLogs, promiseKeys, now }),
     ],
     admit: async (right, request, response) => {
