@@ -1,7 +1,7 @@
-/** Logs that end though no record of theirs was touched: somebody else's seal stands on chain, or the key is gone for good. */
+/** Logs that end though no record of theirs was touched: somebody else's seal stands on chain, the key is gone for good, or what was final is gone. */
 import assert from 'node:assert/strict';
 import { DescribeKeyCommand, ScheduleKeyDeletionCommand } from '@aws-sdk/client-kms';
-import { createWalletClient, http } from 'viem';
+import { createTestClient, createWalletClient, http } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { signDigest, tenantKeyAlias } from '../../activities/kms/keys.ts';
 import type { Comparison } from '../../activities/recovery/compare.ts';
@@ -141,5 +141,28 @@ describe('the end of a log whose records are whole', function () {
     );
     assert.notEqual(toHex(log!.genesis_signer), tenant.genesisSigner);
     await goesOn(tenant);
+  });
+
+  it('final-reorged (F28): it ends with the last seal that is still final; while the chain is as it was, nothing differs', async () => {
+    const tenant = await plane.tenant();
+    const still = await signed(tenant, 2);
+    await plane.anchorAll();
+    const devnet = createTestClient({ mode: 'anvil', transport: http(operator.rpcUrl) });
+    const before = await devnet.snapshot();
+    const gone = await signed(tenant, 1);
+    await plane.anchorAll();
+    assert.equal(await plane.level(tenant, gone), 'final');
+    assert.deepEqual((await compared(tenant)).differences, [], 'control');
+    await devnet.revert({ id: before });
+    for (let block = 0; block < 3; block++) await plane.mine();
+
+    const { differences, lastGood, chain } = await compared(tenant);
+    assert.deepEqual(differences, [{ reason: 'final-reorged', facts: { seq: gone, chain: still } }]);
+    assert.deepEqual([lastGood.seq, chain.seq], [still, still]);
+    await operator.freeze(tenant, 'final-reorged');
+    await assert.rejects(operator.recovery().resume(tenant.origin), /still differs/);
+    const { statement, carried } = await operator.recovery().end(tenant.origin, null);
+    assert.deepEqual([statement.reason, statement.last.seq, statement.last.treeSize], ['final-reorged', still, 2]);
+    assert.deepEqual([carried?.from, carried?.to, carried?.carried], [2, 3, 1]);
   });
 });
