@@ -9,6 +9,7 @@ import type { Client } from 'pg';
 import { failureType } from '../../activities/failures.ts';
 import { OPERATOR_ALIAS, RELAYER_ALIAS, tenantKeyAlias } from '../../activities/kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../../activities/kms/policy.ts';
+import { CLOUD } from '../../activities/signing/signer-key.ts';
 import { sqlDirectory } from '../../sql/directory.ts';
 import { snapshotDatabase, snapshotRoles, snapshotTenant } from '../../sql/snapshot.ts';
 
@@ -33,15 +34,25 @@ export async function tenantsOf(product: Client): Promise<string[]> {
   return rows.map(({ id }) => id);
 }
 
+/** Aliases of the keys of ours that seal logs now. A log that a tenant's own key seals has none: that one's policy is the tenant's. */
+export async function sealingKeys(product: Client): Promise<string[]> {
+  const { rows } = await product.query<{ tenant: string; ordinal: number; key_ref: string | null }>(
+    `SELECT l.tenant, l.ordinal, l.key_ref FROM kiff.logs l JOIN kiff.tenants t ON t.id = l.tenant
+      WHERE t.status NOT IN ('onboarding', 'ended') AND l.custody = ${CLOUD} ORDER BY l.tenant`,
+  );
+  return rows.map(({ tenant, ordinal, key_ref }) => key_ref ?? tenantKeyAlias(tenant, ordinal));
+}
+
 /**
+ * @param sealing aliases of the keys that seal logs
  * @returns one line per key whose policy is not its template, or that cannot be asked
  * @throws failure kms-unavailable
  */
-export async function keyDrift(kms: KMSClient, roles: KeyRoles, tenants: readonly string[]): Promise<string[]> {
+export async function keyDrift(kms: KMSClient, roles: KeyRoles, sealing: readonly string[]): Promise<string[]> {
   const keys = [
     [RELAYER_ALIAS, 'relayer'],
     [OPERATOR_ALIAS, 'operator'],
-    ...tenants.map((tenant) => [tenantKeyAlias(tenant), 'tenant'] as const),
+    ...sealing.map((alias) => [alias, 'tenant'] as const),
   ] as const;
   const drift: string[] = [];
   for (const [alias, kind] of keys) {

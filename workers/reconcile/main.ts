@@ -5,7 +5,7 @@
 import pg from 'pg';
 import { createKms } from '../kms.ts';
 import { rolesOf } from '../read-env.ts';
-import { databaseDrift, keyDrift, tenantsOf } from './drift.ts';
+import { databaseDrift, keyDrift, sealingKeys, tenantsOf } from './drift.ts';
 import { readReconcileEnv } from './env.ts';
 
 async function main(): Promise<number> {
@@ -16,7 +16,8 @@ async function main(): Promise<number> {
   try {
     await Promise.all([product.connect(), journal.connect()]);
     const tenants = await tenantsOf(product);
-    const drift = [...(await databaseDrift(product, journal)), ...(await keyDrift(kms, rolesOf(env), tenants))];
+    const keys = await keyDrift(kms, rolesOf(env), await sealingKeys(product));
+    const drift = [...(await databaseDrift(product, journal)), ...keys];
     for (const line of drift) process.stdout.write(`${line}\n`);
     process.stdout.write(
       drift.length === 0

@@ -19,6 +19,7 @@ import { toHex, type Hex } from '../../../protocol/hex.ts';
 import { takeBackup, type Backup } from '../../backup.ts';
 import type { TestTenant } from '../../product-database.ts';
 import { createTenantKey, type TenantKey } from '../../tenant-kms.ts';
+import { sealingKeys } from '../../../workers/reconcile/drift.ts';
 import { anvil } from '../../parts.ts';
 import { createPlane, failsAs, type Plane } from '../plane.ts';
 import { recoveryPlane } from '../recovery-plane.ts';
@@ -95,7 +96,19 @@ describe('custody: a log passes to a tenant’s KMS key, and back', function () 
     const { ref } = migration;
     assert.equal(migration.newSigner, newSigner);
     await assert.rejects(steps.custody.handover(ref), failsAs('custody-refused'), 'nothing is proved yet');
+    const late = plane.custody({ now: () => Date.now() + 2 * 3_600_000 });
+    await assert.rejects(late.custodyProof(ref), failsAs('custody-refused'), 'expired (B19)');
     await steps.prove(migration);
+    // What the product database says of the new signer is not believed: the key is looked at, and the approvals name it (C13).
+    const named = (address: Hex) =>
+      plane.database.sql('UPDATE kiff.custody_migrations SET new_signer = $2 WHERE id = $1', [
+        ref.migrationId,
+        Buffer.from(address.slice(2), 'hex'),
+      ]);
+    await named(`0x${'66'.repeat(20)}`);
+    for (const step of [steps.custody.custodyProof(ref), steps.custody.handover(ref)])
+      await assert.rejects(step, failsAs('custody-refused'));
+    await named(newSigner);
     const shadow = await steps.custody.shadowSeal({ ...ref, seq: 2 });
     assert.equal(recoverSigner(sealDigest(registry(), await stored(2)), shadow.signature), newSigner);
     const snapshot = await steps.custody.snapshotKey(ref);
@@ -137,6 +150,14 @@ describe('custody: a log passes to a tenant’s KMS key, and back', function () 
     assert.equal(await plane.level(tenant, seq + 1), 'final');
     assert.equal(await plane.frozen(tenant), null);
     await steps.end(migration, 'completed');
+  });
+
+  it('the reconciler looks at the keys of ours that seal logs, and at no tenant’s', async () => {
+    const product = await plane.database.connect(plane.database.superuserUrl);
+    assert.ok(!(await sealingKeys(product)).includes(tenantKeyAlias(tenant.id)));
+    const other = await plane.tenant({ register: false });
+    assert.deepEqual(await sealingKeys(product), [tenantKeyAlias(other.id)]);
+    await product.end();
   });
 
   it('revoked, the key signs nothing and loses nothing; allowed again, everything is signed in order (C7)', async () => {
