@@ -20,3 +20,8 @@ export function readExportEnv(source: NodeJS.ProcessEnv = process.env): string {
   }
   return key;
 }
+
+/** The key of scope `read` that `kiff monitor` shows to a log which is not public; undefined without one. */
+export function readMonitorEnv(source: NodeJS.ProcessEnv = process.env): { key: string | undefined } {
+  return { key: source['KIFF_API_KEY'] };
+}

@@ -19,6 +19,13 @@ const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Comma
       load: async () => (await import('./tlog.ts')).tlogCommand,
     },
   ],
+  [
+    'monitor',
+    {
+      summary: 'watch logs: late seals, forks, new signers',
+      load: async () => (await import('./monitor/monitor.ts')).monitorCommand,
+    },
+  ],
   ['dev-token', { summary: 'sign in at a local stack', load: async () => devTokenCommand }],
   [
     'anchor',

@@ -96,16 +96,20 @@ export function createHttpRpc(url: URL, limits: RpcLimits = DEFAULT_LIMITS): Rpc
 }
 
 /**
- * What follows `--rpc`.
+ * What follows an option that takes a URL.
  * @throws UsageError when it is no URL that fetch takes
  */
-export function rpcUrl(text: string): URL {
+export function httpUrl(option: string, text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
-    throw new UsageError('--rpc takes an http or https URL');
+    throw new UsageError(`${option} takes an http or https URL`);
   }
   // fetch refuses URLs with credentials; say so before it looks like a dead node.
-  if (url.username !== '' || url.password !== '')
-    throw new UsageError('--rpc takes no user name or password in the URL');
+  if (url.username !== '' || url.password !== '') {
+    throw new UsageError(`${option} takes no user name or password in the URL`);
+  }
   return url;
 }
+
+/** What follows `--rpc`. @throws UsageError */
+export const rpcUrl = (text: string): URL => httpUrl('--rpc', text);

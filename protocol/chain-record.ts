@@ -6,7 +6,7 @@ import { keccak_256 } from '@noble/hashes/sha3.js';
 import { claim, differingMember } from './anchored-event.ts';
 import type { Hex } from './hex.ts';
 import { fromHex, toHex } from './hex.ts';
-import { eventsBetween, isBefore, readState, stateAfter, type EventPlace } from './log-history.ts';
+import { eventsBetween, headTopics, isBefore, readState, stateAfter, type EventPlace } from './log-history.ts';
 import type { Policy } from './policy.ts';
 import type { ChainPosition } from './receipt.ts';
 import { decodeHandoverAccepted, decodeSealed, readLogState, type LogState } from './registry.ts';
@@ -85,7 +85,7 @@ export async function readChainRecord(
   const seals = new Map<number, SealOnChain>();
   const handovers = new Map<number, HandoverOnChain>();
   let state = start.state;
-  for await (const event of eventsBetween(chain, contract, logId, start.place.blockNumber, latest.number)) {
+  for await (const event of eventsBetween(chain, contract, headTopics(logId), start.place.blockNumber, latest.number)) {
     if (!isBefore(start.place, event)) continue;
     claim(seals.size + handovers.size < MAX_EVENTS, `the RPC tells of more than ${MAX_EVENTS} events of this log`);
     state = stateAfter(state, logId, event);

@@ -49,7 +49,7 @@ export {
   type PlaceAtEnd,
   type PlaceInLog,
 } from './ending.ts';
-export { periodEnd, periodOf, sealBy } from './period.ts';
+export { periodAt, periodEnd, periodOf, sealBy } from './period.ts';
 
 // What keys sign: seals and successions.
 export {
@@ -137,3 +137,20 @@ export {
 export { BUNDLE_CHECK_NAMES, type BundleCheckName, type Finding, type FindingKind } from './bundle-findings.ts';
 export { verifyBundle, type BundleOptions, type BundleReport } from './verify-bundle.ts';
 export { LOG_CHECK_NAMES, verifyLog, type ExpectedSeal, type LogCheckName, type LogReport } from './verify-log.ts';
+
+// The log as it is published and as the chain has it: what a monitor needs.
+export { blockTimes, readChainRecord, unsealed, type ChainRecord } from './chain-record.ts';
+export { CheckFailed } from './checks.ts';
+export { eventsBetween, isBefore, type EventPlace } from './log-history.ts';
+export {
+  decodeHandoverCancelled,
+  decodeHandoverProposed,
+  HANDOVER_CANCELLED_TOPIC,
+  HANDOVER_PROPOSED_TOPIC,
+  type HandoverProposedEvent,
+  type LogState,
+} from './registry.ts';
+export { consistencyProof } from './proof.ts';
+export { createChainReader, RpcMalformed, type ChainReader, type Log } from './rpc.ts';
+export { consistencyNodes, rootNodes } from './subtree.ts';
+export { rootFromTiles, TILE_WIDTH, TileError, TileSet, tilesForNodes, type Tile, type TileRef } from './tile.ts';

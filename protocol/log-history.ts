@@ -71,22 +71,27 @@ async function laterState<T>(
   }
 }
 
+/** As `eth_getLogs` takes them: a list holds alternatives. */
+type Topics = readonly (Hex | readonly Hex[])[];
+
+/** The events that change a log's head. */
+export const headTopics = (logId: Hex): Topics => [[SEALED_TOPIC, HANDOVER_ACCEPTED_TOPIC], logId];
+
 /** Requests that one walk may take: 10,000 ranges of 500 blocks are four months of Base. */
 const MAX_REQUESTS = 10_000;
 
 /**
- * The log's events in a range of blocks, as they come; halves a range that the node refuses as too large, or answers with too
+ * The contract's events with these topics in a range of blocks, as they come; halves a range that the node refuses as too large, or answers with too
  * much.
  * @throws CheckFailed when the node allows too few blocks a request; what the reader throws
  */
 export async function* eventsBetween(
   chain: ChainReader,
   contract: Hex,
-  logId: Hex,
+  topics: Topics,
   from: number,
   to: number,
 ): AsyncGenerator<Log> {
-  const topics = [[SEALED_TOPIC, HANDOVER_ACCEPTED_TOPIC], logId];
   let width = to - from + 1;
   for (let next = from, requests = 0; next <= to; requests++) {
     claim(
@@ -143,7 +148,13 @@ export async function followLog(
 ): Promise<LogState> {
   const { contract, logId } = log;
   let reached = state;
-  for await (const event of eventsBetween(chain, contract, logId, span.after.blockNumber, span.before.blockNumber)) {
+  for await (const event of eventsBetween(
+    chain,
+    contract,
+    headTopics(logId),
+    span.after.blockNumber,
+    span.before.blockNumber,
+  )) {
     if (isBefore(span.after, event) && isBefore(event, span.before)) reached = stateAfter(reached, logId, event);
   }
   return reached;

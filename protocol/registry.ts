@@ -13,10 +13,13 @@ function selector(signature: string): Hex {
 
 /** First topics of the events. */
 export const SEALED_TOPIC = topic('Sealed(bytes32,uint32,uint64,uint48,bytes32,bytes32)');
-const HANDOVER_PROPOSED_TOPIC = topic('HandoverProposed(bytes32,uint32,bytes32,address,address,uint8,uint64,uint64)');
+export const HANDOVER_PROPOSED_TOPIC = topic(
+  'HandoverProposed(bytes32,uint32,bytes32,address,address,uint8,uint64,uint64)',
+);
 export const HANDOVER_ACCEPTED_TOPIC = topic(
   'HandoverAccepted(bytes32,uint32,bytes32,address,address,uint8,uint32,bytes32)',
 );
+export const HANDOVER_CANCELLED_TOPIC = topic('HandoverCancelled(bytes32,uint32,bytes32,address)');
 
 const LOG_STATE = selector('logState(bytes32)');
 const PERIOD = selector('PERIOD()');
@@ -60,6 +63,14 @@ export interface HandoverAcceptedEvent {
   readonly custody: number;
   readonly seq: number;
   readonly head: Hex;
+}
+
+export interface HandoverCancelledEvent {
+  readonly logId: Hex;
+  readonly epochTo: number;
+  readonly handoverHash: Hex;
+  /** The key that cancelled. */
+  readonly by: Hex;
 }
 
 /** The contract's view of a log at a block. All zero for a log that was never registered. */
@@ -140,5 +151,19 @@ export function decodeHandoverAccepted(log: Log): HandoverAcceptedEvent | undefi
     custody: wordUint(what, custody),
     seq: wordUint(what, seq),
     head: wordHex(head),
+  };
+}
+
+/** Decodes a HandoverCancelled event; undefined when the log is another event's. */
+export function decodeHandoverCancelled(log: Log): HandoverCancelledEvent | undefined {
+  const words = partsOf(log, HANDOVER_CANCELLED_TOPIC, 4, 1);
+  if (words === undefined) return undefined;
+  const [logId = '', epochTo = '', handoverHash = '', by = ''] = words;
+  const what = 'a HandoverCancelled event';
+  return {
+    logId: wordHex(logId),
+    epochTo: wordUint(what, epochTo),
+    handoverHash: wordHex(handoverHash),
+    by: wordAddress(what, by),
   };
 }
