@@ -1,6 +1,6 @@
 /** What a look at a log can find. Words and shapes here are what scripts read: they are added to, never renamed. */
 /** Lasts until a later look finds it gone. */
-export type Standing =
+type Standing =
   /** A period is over since more than another one, and its seal is not on chain. */
   | 'seal-overdue'
   /** The node's newest block is old. */
@@ -15,24 +15,24 @@ export type Standing =
   | 'not-an-extension';
 
 /** Lasts for good: what was seen once cannot be unseen. */
-export type Lasting =
+type Lasting =
   /** The contract, or its events, are not what was final before, or do not fit together. */
   | 'chain-differs'
   /** A signed checkpoint of a tree that the contract does not have. */
   | 'checkpoint-differs';
 
 /** Happened, and is told once. */
-export type Happening =
+type Happening =
   | 'seal-late'
   | 'handover-proposed'
   | 'handover-cancelled'
   /** Another key signs this log from now on, and the policy does not name it. */
   | 'signer-changed';
 
-export type FindingName = Standing | Lasting | Happening;
+type FindingName = Standing | Lasting | Happening;
 
 /** Facts beside the sentence: numbers, hashes, a signed checkpoint as evidence. */
-export type Facts = Readonly<Record<string, string | number>>;
+type Facts = Readonly<Record<string, string | number>>;
 
 export interface Finding {
   readonly name: FindingName;
