@@ -23,6 +23,10 @@ const RECORDED = {
   'tenant-onboarding-undone': `WorkflowType = 'tenantOnboarding' AND ExecutionStatus = 'Canceled'`,
   // `kiff recover --end kiff.dev/t/demo --reason signer-lost` (docs/recovery.md).
   'end-log': `WorkflowType = 'endLog' AND ExecutionStatus = 'Completed'`,
+  // Two admins approve (or veto, for the second one) as test/workflows/custody.test.ts does; its stage runs the same workflows.
+  'custody-migration': `WorkflowType = 'custodyMigration' AND ExecutionStatus = 'Completed'`,
+  'custody-migration-undone': `WorkflowType = 'custodyMigration' AND ExecutionStatus = 'Failed'`,
+  'retire-key': `WorkflowType = 'retireKey' AND ExecutionStatus = 'Completed'`,
 } as const;
 
 const [, , directory, ...names] = process.argv;

@@ -49,6 +49,8 @@ export async function runWorker(connection: NativeConnection, options: WorkerOpt
       activities,
       interceptors: { activity: [jitteredRetries(), fixedFailures(log, createAlert(log)), signsOfLife] },
       shutdownGraceTime: GRACE,
+      // What a killed worker had cached is not waited for any longer than this: it is replayed by another.
+      stickyQueueScheduleToStartTimeout: '2s',
       ...(workflowBundle === undefined ? {} : { workflowBundle }),
       ...(concurrentActivities === undefined ? {} : { maxConcurrentActivityTaskExecutions: concurrentActivities }),
     });

@@ -58,6 +58,12 @@ export const acceptWithin = (seconds: number) =>
     scheduleToCloseTimeout: seconds * 1000,
     summary: 'Accept: the new key signs, and nothing goes back',
   }).handoverAccept;
+/** Comes out the same however often it runs. */
+export const { certificate } = proxyActivities<CustodySigningActivities>({
+  ...signing,
+  scheduleToCloseTimeout: '1h',
+  summary: 'Put the certificate together',
+});
 export const { learnSuccession } = proxyActivities<CustodySigningActivities>({
   ...signing,
   summary: 'The signer reads the succession from the chain',

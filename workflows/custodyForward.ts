@@ -7,6 +7,7 @@ import { retireKeyId } from './ids.ts';
 import { retireKey } from './retireKey.ts';
 import {
   acceptWithin,
+  certificate,
   disableOldKey,
   endMigration,
   handoverStanding,
@@ -89,6 +90,9 @@ export async function finish(saga: Saga): Promise<void> {
       ...(await disableOldKey.executeWithOptions({ summary: 'Disable the old key; see that it refuses' }, [ids(saga)])),
     }));
   }
+  await orTell(saga, 'certificate', 'The signer puts the certificate together.', async () => ({
+    ...(await certificate(ids(saga))),
+  }));
   await endMigration({ migrationId, reason: null });
   if (saga.custodyBefore === CLOUD) await retireLater(saga);
 }

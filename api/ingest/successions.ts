@@ -3,7 +3,8 @@ import type { Pool } from 'pg';
 import { z } from 'zod';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import type { SuccessionEntry } from '../../protocol/policy.ts';
-import type { AnchoredHandover, ChainPosition } from '../../protocol/receipt.ts';
+import type { AnchoredHandover } from '../../protocol/receipt.ts';
+import { HANDOVER_COLUMNS, handoverOf, type HandoverRow } from '../../sql/handovers.ts';
 import { Problem } from '../http/problems.ts';
 import { count, hex } from '../http/shapes.ts';
 import type { LogIdentity } from './log-identity.ts';
@@ -26,30 +27,8 @@ export const successionShape = z
   })
   .meta({ id: 'Succession' });
 
-interface Row {
-  log_id: Buffer;
-  epoch_to: number;
-  handover_hash: Buffer;
-  from_signer: Buffer;
-  to_signer: Buffer;
-  custody: number;
-  not_before: number | null;
-  expires_at: number;
-  nonce: Buffer | null;
-  from_signature: Buffer | null;
-  to_signature: Buffer | null;
+interface Row extends HandoverRow {
   accepted_level: Succession['level'];
-  accepted_seq: number;
-  accepted_head: Buffer | null;
-  accepted_signature: Buffer | null;
-  accepted_tx: Buffer;
-  accepted_block: number;
-  accepted_block_hash: Buffer;
-  accepted_log_index: number;
-  proposed_tx: Buffer | null;
-  proposed_block: number | null;
-  proposed_block_hash: Buffer | null;
-  proposed_log_index: number | null;
 }
 
 /** Successions of these logs that stand in a block, by log, in their order. */
@@ -58,10 +37,7 @@ export async function readSuccessions(
   logIds: readonly Hex[],
 ): Promise<Map<Hex, readonly Succession[]>> {
   const { rows } = await pool.query<Row>(
-    `SELECT log_id, epoch_to, handover_hash, from_signer, to_signer, custody, not_before, expires_at, nonce, from_signature,
-            to_signature, accepted_level, accepted_seq, accepted_head, accepted_signature, accepted_tx, accepted_block,
-            accepted_block_hash, accepted_log_index, proposed_tx, proposed_block, proposed_block_hash, proposed_log_index
-       FROM kiff.handovers WHERE log_id = ANY ($1) AND accepted_level IS NOT NULL ORDER BY epoch_to`,
+    `SELECT accepted_level, ${HANDOVER_COLUMNS} FROM kiff.handovers WHERE log_id = ANY ($1) AND accepted_level IS NOT NULL ORDER BY epoch_to`,
     [logIds.map((logId) => Buffer.from(logId.slice(2), 'hex'))],
   );
   const found = new Map<Hex, Succession[]>(logIds.map((logId) => [logId, []]));
@@ -102,41 +78,4 @@ export async function readHandovers(
 /** What a policy and a list of logs say: only what is final. */
 export function finalOnes(successions: readonly Succession[] | undefined): readonly Succession[] {
   return (successions ?? []).filter(({ level }) => level === 'final');
-}
-
-function handoverOf(row: Row): AnchoredHandover | null {
-  const { not_before: notBefore, nonce, from_signature: from, to_signature: to } = row;
-  const { accepted_head: head, accepted_signature: acceptSignature } = row;
-  const proposed = positionOf(row.proposed_tx, row.proposed_block, row.proposed_block_hash, row.proposed_log_index);
-  const accepted = positionOf(row.accepted_tx, row.accepted_block, row.accepted_block_hash, row.accepted_log_index);
-  if (notBefore === null || nonce === null || from === null || to === null) return null;
-  if (head === null || acceptSignature === null || proposed === null || accepted === null) return null;
-  const of = { logId: toHex(row.log_id), epochTo: row.epoch_to };
-  return {
-    handover: {
-      ...of,
-      from: toHex(row.from_signer),
-      to: toHex(row.to_signer),
-      custody: row.custody,
-      notBefore,
-      expiresAt: row.expires_at,
-      nonce: toHex(nonce),
-    },
-    fromSignature: toHex(from),
-    toSignature: toHex(to),
-    accept: { ...of, handoverHash: toHex(row.handover_hash), seq: row.accepted_seq, head: toHex(head) },
-    acceptSignature: toHex(acceptSignature),
-    proposed,
-    accepted,
-  };
-}
-
-function positionOf(
-  tx: Buffer | null,
-  blockNumber: number | null,
-  blockHash: Buffer | null,
-  logIndex: number | null,
-): ChainPosition | null {
-  if (tx === null || blockNumber === null || blockHash === null || logIndex === null) return null;
-  return { txHash: toHex(tx), blockNumber, blockHash: toHex(blockHash), logIndex };
 }

@@ -13,7 +13,7 @@ import type { LocalStack } from '../main-job/local-stack.ts';
 import { createTenantKey, type TenantKey } from '../tenant-kms.ts';
 import { createPeople, type People } from './people.ts';
 
-export function localPeople(local: LocalStack, tenant: LocalTenant): Promise<People> {
+export function localPeople(local: Pick<LocalStack, 'stack' | 'sql'>, tenant: LocalTenant): Promise<People> {
   const { around } = local.stack;
   const { user, password } = custodyLogin(Buffer.from(around.secrets.custodyLogin, 'hex'), tenant.id, 1);
   const url = new URL(around.superuserUrl);
@@ -32,7 +32,7 @@ export function localPeople(local: LocalStack, tenant: LocalTenant): Promise<Peo
 }
 
 /** A key in the tenant's own account of the stand-in. */
-export async function localTenantKey(local: LocalStack, tenant: LocalTenant): Promise<TenantKey> {
+export async function localTenantKey(local: Pick<LocalStack, 'stack'>, tenant: LocalTenant): Promise<TenantKey> {
   const { kms, secrets } = local.stack.around;
   const credentials = { accessKeyId: ACCESS_KEYS.tenant, secretAccessKey: secrets.kms.tenant };
   const owner = new KMSClient({ endpoint: kms.url, region: kms.region, credentials });

@@ -84,7 +84,7 @@ function findPackage(name: string, from: string): string | undefined {
 const forbidden = ({ packages }: Graph): string[] => [...packages].filter((name) => FORBIDDEN.test(name)).toSorted();
 const ofClerk = ({ packages }: Graph): string[] => [...packages].filter((name) => name.startsWith('@clerk/'));
 const foreign = ({ files }: Graph): string[] =>
-  [...files].filter((file) => !/^(?:api\/|protocol\/|sql\/(?:login|binary-array)\.js$)/.test(file));
+  [...files].filter((file) => !/^(?:api\/|protocol\/|sql\/(?:login|binary-array|handovers)\.js$)/.test(file));
 
 /** The packages that a process really loads when it starts; it ends at once, since it is told nothing by its environment. */
 function loadedBy(entry: string): Set<string> {

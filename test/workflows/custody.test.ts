@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { DescribeKeyCommand, NotFoundException, type KeyMetadata } from '@aws-sdk/client-kms';
 import { custodyKeyAlias, keyAddress, tenantKeyAlias } from '../../activities/kms/keys.ts';
 import { registryAbi } from '../../contracts/registry.ts';
+import type { Certificate } from '../../protocol/certificate.ts';
 import { toHex } from '../../protocol/hex.ts';
+import { verifyCertificateText } from '../../protocol/verify-certificate.ts';
 import { custodyId, retireKeyId } from '../../workflows/ids.ts';
 import { createStage, type Company, type Stage } from '../custody/stage.ts';
 
@@ -76,10 +78,23 @@ describe('a custody migration', function () {
     });
   }
 
+  /** Whoever has the certificate checks the succession without us: every signature in it, and the chain's word for its end. */
+  async function assertCertified(migration: string, ours: boolean): Promise<void> {
+    const [row] = await stage.plane.database.sql<{ certificate: Certificate }>(
+      'SELECT certificate FROM kiff.custody_certificates WHERE migration = $1',
+      [migration],
+    );
+    const { certificate } = row!;
+    const report = await verifyCertificateText(JSON.stringify(certificate), null, { trustReceipt: true });
+    const failed = report.checks.filter(({ status }) => status === 'failed');
+    assert.deepEqual(failed, []);
+    assert.equal(certificate.approvals?.passkeys.length, 2);
+    assert.equal(certificate.trial.length, 2);
+    assert.equal(certificate.operatorSays?.oldKeyDisabled?.state, ours ? 'Disabled' : undefined);
+  }
+
   const SCENARIOS: Record<string, (company: Company) => Promise<void>> = {
-    async 'C12: the tenant takes its key, and gives it back to a fresh one of ours; a veto after the acceptance is too late'(
-      company,
-    ) {
+    async roundTrip(company) {
       const { tenant, people, admins } = company;
       await company.sealed(1);
       const { arn } = await company.key();
@@ -91,9 +106,10 @@ describe('a custody migration', function () {
       const tenantSigner = await keyAddress(stage.plane.kmsAs('signer'), arn);
       const onChain = await company.onChain();
       assert.deepEqual([onChain.signer, onChain.epoch], [tenantSigner, 1]);
-      assert.deepEqual(done(await company.steps(first)).slice(0, 14), [...STEPS, 'disable-old-key']);
+      assert.deepEqual(done(await company.steps(first)).slice(0, 15), [...STEPS, 'disable-old-key', 'certificate']);
       assert.notEqual((await keyOf(tenantKeyAlias(tenant.id)))?.KeyState, 'Enabled');
       assert.equal(await company.disagreement(first), null);
+      await assertCertified(first, true);
       await company.sealed(1);
 
       const second = await company.migrate({ custody: 1 });
@@ -104,8 +120,9 @@ describe('a custody migration', function () {
         [await keyAddress(stage.plane.kmsAs('signer'), custodyKeyAlias(tenant.id, 1, 2)), 2],
       );
       // A tenant's own key is the tenant's.
-      assert.deepEqual(done(await company.steps(second)), STEPS);
+      assert.deepEqual(done(await company.steps(second)), [...STEPS, 'certificate']);
       assert.equal(await company.disagreement(second), null);
+      await assertCertified(second, false);
       await company.sealed(2);
 
       // The old key of ours was observed for no time here, and KMS deletes it.
@@ -115,7 +132,7 @@ describe('a custody migration', function () {
       assert.equal((await keyOf(tenantKeyAlias(tenant.id)))?.DeletionDate?.toISOString(), deletedAt);
     },
 
-    async 'C1: an admin who never answers: it times out, everything is undone, and the audit trail says so'(company) {
+    async unanswered(company) {
       const migration = await company.people.start(company.admins[0], { custody: 1 });
       await company.people.approve(company.admins[0], migration);
       await company.reached(migration, 'authorise', 'waiting');
@@ -127,7 +144,7 @@ describe('a custody migration', function () {
       await assertUndone(company, migration, 'approvals-timed-out');
     },
 
-    async 'C2: vetoed during the cooling-off: cancelled on chain, the epoch unchanged'(company) {
+    async vetoed(company) {
       const migration = await company.migrate({ custody: 1 });
       await company.reached(migration, 'propose');
       const veto = await company.people.veto(company.admins[1], migration);
@@ -136,7 +153,7 @@ describe('a custody migration', function () {
       assert.equal(await cancelledOnChain(migration), true);
     },
 
-    async 'C9: a second one is refused while the first is under way; whoever started it may cancel it'(company) {
+    async twoAtOnce(company) {
       const [admin] = company.admins;
       const first = await company.people.start(admin, { custody: 1 });
       await company.reached(first, 'authorise', 'begun');
@@ -146,24 +163,24 @@ describe('a custody migration', function () {
       await assertUndone(company, first, 'cancelled');
       assert.deepEqual(await company.people.answer(cancel), { state: 'done', reason: null });
       const none = await company.people.veto(admin, first, 'cancel');
-      assert.deepEqual(await company.people.answer(none), { state: 'failed', reason: 'no-migration' });
+      assert.deepEqual(await company.people.answer(none), { state: 'failed', reason: 'migration-ended' });
     },
 
-    async 'C11: an approver who leaves the organisation mid-way stops it at the next gate'(company) {
+    async approverLeaves(company) {
       const migration = await company.migrate({ custody: 1 });
       await company.reached(migration, 'authorise');
       await company.people.leaves(company.admins[1]);
       await assertUndone(company, migration, 'custody-refused');
     },
 
-    async 'an operator cancels it in the Temporal UI: a proper undo'(company) {
+    async operatorCancels(company) {
       const migration = await company.migrate({ custody: 1 });
       await company.reached(migration, 'prove');
       await stage.temporal.client.workflow.getHandle(custodyId(company.tenant.id)).cancel();
       await assertUndone(company, migration, 'cancelled');
     },
 
-    async 'a new signer that is away when it is to accept holds nothing up, and is asked again'(company) {
+    async signerAway(company) {
       const key = await company.key();
       const migration = await company.migrate({ custody: 2, keyArn: key.arn });
       await company.reached(migration, 'propose');
@@ -177,7 +194,18 @@ describe('a custody migration', function () {
     },
   };
 
-  for (const title of Object.keys(SCENARIOS)) it(title, () => running.get(title));
+  it('C12: the tenant takes its key, and gives it back to a fresh one of ours; a veto after the acceptance is too late', () =>
+    running.get('roundTrip'));
+  it('C1: an admin who never answers: it times out, everything is undone, and the audit trail says so', () =>
+    running.get('unanswered'));
+  it('C2: vetoed during the cooling-off: cancelled on chain, the epoch unchanged', () => running.get('vetoed'));
+  it('C9: a second one is refused while the first is under way; whoever started it may cancel it', () =>
+    running.get('twoAtOnce'));
+  it('C11: an approver who leaves the organisation mid-way stops it at the next gate', () =>
+    running.get('approverLeaves'));
+  it('an operator cancels it in the Temporal UI: a proper undo', () => running.get('operatorCancels'));
+  it('a new signer that is away when it is to accept holds nothing up, and is asked again', () =>
+    running.get('signerAway'));
 });
 
 /** Steps that were done, in order. */

@@ -29,6 +29,9 @@ describe('stored workflow histories', function () {
       'tenant-onboarding',
       'tenant-onboarding-undone',
       'command',
+      'custody-migration',
+      'custody-migration-undone',
+      'retire-key',
       'end-log',
     ]) {
       assert.ok(names.includes(`${kind}.json`), `no history of ${kind}`);

@@ -9,6 +9,7 @@
  *
  * Past 10 KB because it is one straight path, whose steps are each other's guards.
  */
+import { sha256 } from '@noble/hashes/sha2.js';
 import {
   CUSTODY_PROOF,
   hashStruct,
@@ -18,7 +19,7 @@ import {
   type HandoverCancel,
 } from '../../../protocol/eip712.ts';
 import { handoverAcceptHash, handoverCancelHash, handoverHash } from '../../../protocol/handover.ts';
-import { fromHex, type Hex } from '../../../protocol/hex.ts';
+import { fromHex, toHex, utf8, type Hex } from '../../../protocol/hex.ts';
 import { recoverSigner } from '../../../protocol/signature.ts';
 import { registryAbi } from '../../../contracts/registry.ts';
 import { reachable } from '../../chain/registry.ts';
@@ -30,6 +31,7 @@ import { readChain, requireAgreement } from '../agreement.ts';
 import { identifyLog } from '../identity.ts';
 import { learnSuccessions, type LearnDependencies } from '../learn.ts';
 import type { SignerKey } from '../signer-key.ts';
+import { certificateOf } from './certificate.ts';
 import { noteDeaths } from './deaths.ts';
 import { createEvidence, type EvidenceDependencies, type Verdict } from './evidence.ts';
 import type { JournaledHandover } from './journal.ts';
@@ -313,6 +315,16 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
         bytes(by.signature),
       ]);
       return { handoverHash: hash };
+    },
+
+    /**
+     * Makes the certificate of a migration whose acceptance is final, and keeps it where the tenant reads it. The first stands.
+     * @returns its SHA-256
+     */
+    async certificate(ref: MigrationRef): Promise<{ sha256: Hex }> {
+      const made = JSON.stringify(await certificateOf({ pool, registry, evidence }, await readMigration(deps, ref)));
+      await pool.query('SELECT kiff.keep_custody_certificate($1, $2)', [ref.migrationId, made]);
+      return { sha256: toHex(sha256(utf8(made))) };
     },
 
     /** Learns from the chain who signs. @returns the epoch that the journal is in */

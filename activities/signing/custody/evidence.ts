@@ -8,7 +8,8 @@ import pg, { type Pool } from 'pg';
 import type { AuthenticationResponseJSON, RegistrationResponseJSON, WebAuthnCredential } from '@simplewebauthn/server';
 import { z } from 'zod';
 import { CUSTODY_APPROVAL, hashStruct, typedDigest, type Registry } from '../../../protocol/eip712.ts';
-import type { Hex } from '../../../protocol/hex.ts';
+import type { PasskeyApproval } from '../../../protocol/certificate.ts';
+import { toHex, type Hex } from '../../../protocol/hex.ts';
 import { failure } from '../../failures.ts';
 import type { Migration } from './migration.ts';
 import { asserts, registeredPasskey } from './passkey.ts';
@@ -58,6 +59,11 @@ const approvalAct = z.object({
   token: z.string().max(8192),
   migration: z.string(),
   assertion: z.looseObject({ id: z.string().min(1).max(1400) }),
+});
+const assertionResponse = z.object({
+  authenticatorData: z.string(),
+  clientDataJSON: z.string(),
+  signature: z.string(),
 });
 const aboutMigration = z.object({ token: z.string().max(8192), migration: z.string() });
 
@@ -210,6 +216,46 @@ export function createEvidence(deps: EvidenceDependencies) {
         commandIds.push(row.id);
       }
       return { admins: users.size, commandIds };
+    },
+
+    /**
+     * The public part of approvals that were good when they counted, for a certificate: whoever has left since did approve then.
+     * @param commandIds as `approvals` gave them
+     */
+    async publicParts(
+      migration: Migration,
+      commandIds: readonly number[],
+    ): Promise<{ approval: PasskeyApproval; arrivedAt: number }[]> {
+      const all = await evidence(migration.log.tenantId, ['custody.approve', 'custody.passkey']);
+      const parts: { approval: PasskeyApproval; arrivedAt: number }[] = [];
+      for (const row of all) {
+        if (row.kind !== 'custody.approve' || !commandIds.includes(row.id) || !isAbout(row, migration.id)) continue;
+        const approval = approvalAct.safeParse(row.payload);
+        const response = approval.success
+          ? assertionResponse.safeParse(approval.data.assertion['response'])
+          : undefined;
+        if (approval.data === undefined || response?.data === undefined) continue;
+        const { id } = approval.data.assertion;
+        for (const { kind, payload } of all) {
+          const passkey = passkeyAct.safeParse(payload);
+          if (kind !== 'custody.passkey' || passkey.data === undefined || passkey.data.registration.id !== id) continue;
+          const { registration, challenge } = passkey.data;
+          const known = await registeredPasskey(party, registration as unknown as RegistrationResponseJSON, challenge);
+          if (known === null) continue;
+          parts.push({
+            approval: {
+              credentialId: id,
+              publicKey: toHex(known.publicKey),
+              authenticatorData: toHex(Buffer.from(response.data.authenticatorData, 'base64url')),
+              clientDataJSON: Buffer.from(response.data.clientDataJSON, 'base64url').toString('utf8'),
+              signature: toHex(Buffer.from(response.data.signature, 'base64url')),
+            },
+            arrivedAt: Math.floor(seconds(row.issued_at)),
+          });
+          break;
+        }
+      }
+      return parts;
     },
 
     /** Whether somebody who may has said no to this migration. */
