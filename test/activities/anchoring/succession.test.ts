@@ -1,6 +1,6 @@
 /** A log's signer changes: what is signed becomes a proposal, an acceptance and a cut-over, as the chain says and no sooner. */
 import assert from 'node:assert/strict';
-import { createWalletClient, encodeFunctionData, http, parseAbi, type LocalAccount } from 'viem';
+import { createTestClient, createWalletClient, encodeFunctionData, http, parseAbi, type LocalAccount } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { anvil as anvilChain } from 'viem/chains';
 import { compile } from '../../../contracts/compile.ts';
@@ -59,7 +59,7 @@ describe('succession', function () {
   const names = () => days.alerts().map(({ name }) => name);
 
   /** Proposed and final, and accepted as far as the chain's tip says. */
-  async function acceptedOnce(): Promise<Awaited<ReturnType<typeof drafted>> & { nonce: number }> {
+  async function acceptedOnce(): Promise<Awaited<ReturnType<typeof drafted>> & { old: OwnLog; nonce: number }> {
     const made = await drafted();
     await heirs.record(made.signed);
     assert.equal(await sendNext(), 'propose');
@@ -69,8 +69,9 @@ describe('succession', function () {
     const nonce = await days.open();
     await days.untilMined(nonce);
     assert.equal((await standingOf(made.log, made.signed))?.accepted?.level, 'included');
+    const old = { ...made.log };
     heirs.succeed(made.log, made.signed, acceptance.accept, made.heir);
-    return { ...made, nonce };
+    return { ...made, old, nonce };
   }
 
   /** The new key seals, and all of it becomes final. */
@@ -331,20 +332,52 @@ describe('succession', function () {
     });
   });
 
-  it('C5, C16: what the old key signed comes after the succession; the contract refuses it, and somebody is told', async () => {
-    const { log, nonce } = await acceptedOnce();
-    assert.ok(nonce >= 0);
-    const withheld = { ...log };
+  it('C5, C16: what the old key signs, or had withheld, comes after the succession; the contract refuses it, and somebody is told', async () => {
+    const { old } = await acceptedOnce();
     await days.untilFinal();
     days.alerts();
-    // As a stolen key and a stolen signing credential would: past what record_signature refuses.
-    const old = freshKey();
-    await heirs.seal({ ...withheld, signer: old }); // another key's signature, under the new epoch
+    // As a stolen signing credential would put it there: in the new epoch's name, on top of the old head.
+    await heirs.seal({ ...old, epoch: 1 });
     assert.equal(await sendNext(), null);
     assert.deepEqual(
       days.alerts().map(({ name, fields }) => [name, fields['outcome']]),
       [['seal-refused', 'BadSignature']],
     );
+  });
+
+  /** A successor at an address of its own, with this code. */
+  async function hostile(bytecode: Hex): Promise<{ log: OwnLog; signed: SignedHandover }> {
+    const { log } = await drafted();
+    await days.database.sql(
+      `UPDATE kiff.custody_migrations SET ended_at = clock_timestamp(), outcome = 'undone', reason = 'test' WHERE tenant = $1`,
+      [log.tenant.id],
+    );
+    const account = { ...freshKey(), address: freshKey().address };
+    const node = createTestClient({ mode: 'anvil', transport: http(days.rpcUrl) });
+    await node.setCode({ address: account.address, bytecode });
+    const signed = await heirs.draft(log, account);
+    await heirs.record(signed);
+    return { log, signed };
+  }
+
+  describe('B20: a successor that is a hostile account', () => {
+    it('that loops: refused in the simulation with the contract’s word for it, told once, and looked at again later', async () => {
+      const { log, signed } = await hostile('0x5b600056');
+      assert.equal(await sendNext(), null);
+      assert.equal((await standingOf(log, signed))?.refused, 'InvalidSignature');
+      assert.equal(await sendNext(), null);
+      assert.deepEqual(names(), ['handover-refused']);
+    });
+
+    it('that says yes only to whoever pays nothing: one transaction of bounded gas reverts, and no second one follows it', async () => {
+      const { log, signed } = await hostile('0x3a15631626ba7e0260e01b60005260206000f3');
+      assert.equal(await sendNext(), 'propose');
+      assert.equal((await standingOf(log, signed))?.refused, 'reverted');
+      assert.equal(await sendNext(), null);
+      assert.deepEqual(names(), ['transaction-reverted']);
+      const [row] = await days.database.sql<{ gas: number }>('SELECT gas FROM kiff.nonces ORDER BY nonce DESC LIMIT 1');
+      assert.ok(row!.gas < 1_000_000);
+    });
   });
 
   it('goes on where a killed worker stopped, at each of its steps', async () => {
