@@ -94,8 +94,13 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
     case 'custody':
       return {
         ...incarnation,
+        ...chain,
         DATABASE_URL: database('kiff_custody'),
+        CUSTODY_LOGIN_SECRET: secrets.custodyLogin,
         CUSTODY_ORIGIN: custodyOrigin(around),
+        CLERK_JWT_KEY: localJwtKey(around.state),
+        CLERK_AUTHORIZED_PARTIES: LOCAL_PARTY,
+        PASSKEY_MIN_AGE_SECONDS: passkeyAge(around),
         API_HOST: '127.0.0.1',
         API_PORT: String(around.custodyPort),
       };
@@ -134,7 +139,7 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
         CLERK_JWT_KEY: localJwtKey(around.state),
         CLERK_AUTHORIZED_PARTIES: LOCAL_PARTY,
         CUSTODY_ORIGIN: custodyOrigin(around),
-        PASSKEY_MIN_AGE_SECONDS: String(around.periodSeconds >= 3_600 ? 86_400 : 0),
+        PASSKEY_MIN_AGE_SECONDS: passkeyAge(around),
       };
     case 'anchoring':
       return {
@@ -196,6 +201,9 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
 
 /** By a name: passkeys are bound to a domain, and an address is none. */
 const custodyOrigin = ({ custodyPort }: Surroundings): string => `http://localhost:${custodyPort}`;
+
+/** A day where periods are as in production. */
+const passkeyAge = ({ periodSeconds }: Surroundings): string => String(periodSeconds >= 3_600 ? 86_400 : 0);
 
 /** AWS's standard variables for one role; the files and the metadata service that the SDK would also ask are switched off. */
 function aws(kms: KmsAccess, role: keyof KmsAccess['keys']): Record<string, string> {

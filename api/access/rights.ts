@@ -28,6 +28,10 @@ const RULES = {
   'know-self': { scope: 'any', permission: 'member' },
   'list-keys': { scope: 'read', permission: 'org:keys:manage' },
   'manage-keys': { scope: null, permission: 'org:keys:manage', sensitive: true },
+  // Who holds the log's key, and how a migration goes: for those who may move it.
+  'read-custody': { scope: null, permission: 'org:custody:manage' },
+  // Stopping must never fail for want of a second factor: what it stops needed two people with two factors each.
+  'veto-custody': { scope: null, permission: 'org:custody:manage' },
   'manage-custody': { scope: null, permission: 'org:custody:manage', sensitive: true },
   'read-audit': { scope: null, permission: 'org:audit:read' },
   // A link gives no rights to anybody; whose actor it may be is judged where it is made (wallets-routes.ts).

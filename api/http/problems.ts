@@ -36,6 +36,9 @@ const PROBLEMS = {
   'id-conflict': { status: 409, title: 'Another record has this id' },
   'too-many-keys': { status: 409, title: 'Too many keys' },
   'too-many-links': { status: 409, title: 'Too many wallet links' },
+  // 409, 422: what was asked of custody; the member "reason" says in a fixed word why not.
+  'custody-conflict': { status: 409, title: 'Not now' },
+  'custody-refused': { status: 422, title: 'Refused' },
   erased: { status: 409, title: 'The record with this id was erased' },
   // 413, 415: size and form of the body.
   'body-too-large': { status: 413, title: 'The body is too large' },
@@ -106,8 +109,12 @@ export function problemShape(slugs: readonly [ProblemSlug, ...ProblemSlug[]]) {
   const limited = slugs.includes('rate-limited') && {
     'violated-policies': z.array(z.string()).describe('The limits that were exceeded, as RateLimit-Policy names them'),
   };
+  const reasoned = slugs.some((slug) => slug === 'custody-conflict' || slug === 'custody-refused') && {
+    reason: z.string().optional().describe('A fixed word: decide by it.'),
+  };
   return z.object({
     ...limited,
+    ...reasoned,
     type: z.enum(slugs.map(problemType) as [ProblemType, ...ProblemType[]]).describe('Stable: decide by it.'),
     title: z.string(),
     status: z.literal([...new Set(slugs.map(problemStatus))]),

@@ -1,5 +1,6 @@
 /** How an API process reads its environment: parsed once at start, every problem listed at once. */
 import { z } from 'zod';
+import type { Hex } from '../../protocol/hex.ts';
 
 /** Hexadecimal bytes, with or without 0x. */
 export const hexBytes = (least: number, most: number) =>
@@ -17,6 +18,16 @@ export const integer = (least: number, most: number) =>
     .regex(/^\d{1,16}$/, 'must be a whole number')
     .transform(Number)
     .refine((value) => value >= least && value <= most, { error: `must be from ${least} to ${most}` });
+
+/** Which registry's statements a process makes and shows: printed and compared, never called. */
+export const registry = {
+  CHAIN_ID: integer(1, Number.MAX_SAFE_INTEGER),
+  /** The SealRegistry's address. */
+  CONTRACT: z
+    .string()
+    .regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hex digits')
+    .transform((text) => text.toLowerCase() as Hex),
+};
 
 export const postgresUrl = z.string().regex(/^postgres(?:ql)?:\/\/\S+$/, 'must be a postgres:// URL');
 

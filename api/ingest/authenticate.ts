@@ -1,9 +1,11 @@
 /** From the Authorization header to the caller: `Bearer kiff_live_…` is an API key, anything else a session token. */
 import { timingSafeEqual } from 'node:crypto';
 import type { Pool } from 'pg';
+import { bearerOf } from '../access/bearer.ts';
 import type { Caller, KeyCaller } from '../access/caller.ts';
 import { ruleFor, type Right } from '../access/rights.ts';
-import { createSessions, type MemberRow } from '../access/sessions.ts';
+import { createFindMember } from '../access/find-member.ts';
+import { createSessions } from '../access/sessions.ts';
 import { looksLikeToken, type VerifySession } from '../access/session-token.ts';
 import { createShortMemory } from '../access/short-memory.ts';
 import { admitTenant, tenantLimits, type TenantState } from '../access/tenant-state.ts';
@@ -60,14 +62,13 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
   const keys = createShortMemory<KeyRow>({ ...MEMORY, now });
   const admitPerson = createSessions({
     verify: verifySession,
-    findMember: (organisation, userId) =>
-      first<MemberRow>('SELECT * FROM kiff.find_member($1, $2)', [organisation, userId]),
+    findMember: createFindMember(directory),
     now,
   });
 
-  async function first<Row extends object>(text: string, values: unknown[]): Promise<Row | undefined> {
+  async function findKey(hash: Buffer): Promise<KeyRow | undefined> {
     try {
-      const { rows } = await directory.query<Row>(text, values);
+      const { rows } = await directory.query<KeyRow>('SELECT * FROM kiff.find_api_key($1)', [hash]);
       return rows[0];
     } catch (error) {
       throw isUnavailable(error) ? unavailable(error) : error;
@@ -79,9 +80,7 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
     if (parsed === null) throw new Problem('unauthorized', 'The API key is mistyped: its form or checksum is wrong.');
 
     const hash = hashApiKey(key);
-    const row = await keys.recall(hash.toString('latin1'), () =>
-      first<KeyRow>('SELECT * FROM kiff.find_api_key($1)', [hash]),
-    );
+    const row = await keys.recall(hash.toString('latin1'), () => findKey(hash));
     if (row === undefined || row.tenant !== parsed.tenant) throw dead();
     return judge(row, hash, right);
   }
@@ -112,7 +111,7 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
   }
 
   async function authenticate(header: string | undefined, right: Right): Promise<Caller> {
-    const credential = credentialOf(header);
+    const credential = bearerOf(header) ?? '';
     if (credential.startsWith(API_KEY_PREFIX)) return admitKey(credential, right);
     if (looksLikeToken(credential)) return admitPerson(credential, right);
     const detail = 'Send "Authorization: Bearer" and an API key (kiff_live_…) or a session token.';
@@ -120,7 +119,7 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
   }
 
   function known(header: string | undefined, right: Right): KeyCaller | undefined {
-    const credential = credentialOf(header);
+    const credential = bearerOf(header) ?? '';
     if (!credential.startsWith(API_KEY_PREFIX)) return undefined;
     const hash = hashApiKey(credential);
     const row = keys.peek(hash.toString('latin1'));
@@ -133,10 +132,6 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
     }
   }
   return Object.assign(authenticate, { known }) as Authenticate;
-}
-
-function credentialOf(header: string | undefined): string {
-  return /^Bearer ([!-~]+)$/i.exec(header ?? '')?.[1] ?? '';
 }
 
 const dead = (): Problem => new Problem('unauthorized', 'The API key is unknown, revoked or expired.');

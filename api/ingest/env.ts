@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { Hex } from '../../protocol/hex.ts';
 import { authorizedParties, clerkJwtKey } from '../access/clerk-settings.ts';
-import { hexBytes, incarnation, integer, listening, postgresUrl, readEnv } from '../http/read-env.ts';
+import { hexBytes, incarnation, listening, postgresUrl, readEnv, registry } from '../http/read-env.ts';
 
 const schema = z.object({
   ...listening,
@@ -22,12 +22,7 @@ const schema = z.object({
     )
     .transform((text) => (text === '' ? [] : (text.split(',') as Hex[])))
     .default([]),
-  CHAIN_ID: integer(1, Number.MAX_SAFE_INTEGER),
-  /** The SealRegistry's address. */
-  CONTRACT: z
-    .string()
-    .regex(/^0x[0-9a-fA-F]{40}$/, 'must be 0x and 40 hex digits')
-    .transform((text) => text.toLowerCase() as Hex),
+  ...registry,
   CLERK_JWT_KEY: clerkJwtKey,
   CLERK_AUTHORIZED_PARTIES: authorizedParties,
 });

@@ -1,6 +1,7 @@
 /** The ingest API as a service: what its environment names, put together and listening. */
 import { createSessionVerifier } from '../access/session-token.ts';
 import { createPool, isUnavailable } from '../http/database.ts';
+import { checkDeployment } from '../http/deployment.ts';
 import { createLog, errorFacts } from '../http/log.ts';
 import { Problem } from '../http/problems.ts';
 import { serve } from '../http/serve.ts';
@@ -10,7 +11,6 @@ import { createApp } from './app.ts';
 import type { AcceptCall } from './batcher.ts';
 import { readIngestEnv } from './env.ts';
 import { createKeyUses } from './key-uses.ts';
-import { checkDeployment } from './log-identity.ts';
 import { createPromiseSigner } from './promise.ts';
 import { createRefusals } from './refusals.ts';
 import { createUsageCounts } from './usage-counts.ts';

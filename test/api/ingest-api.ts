@@ -13,23 +13,16 @@ import { createUsageCounts } from '../../api/ingest/usage-counts.ts';
 import { startServer, type Timeouts } from '../../api/http/server.ts';
 import { createTenantPools, type TenantPools } from '../../api/http/tenant-pools.ts';
 import { tenantLogin } from '../../sql/login.ts';
-import type { OpenApiDocument } from '../../api/http/openapi.ts';
 import type { ProductDatabase } from '../product-database.ts';
-import { createConformance, type Conformance } from './conformance.ts';
+import { bearer, createClient, type Answer, type Client } from './client.ts';
 import { verifySession } from './session-tokens.ts';
 
-export interface Answer {
-  status: number;
-  headers: Headers;
-  text: string;
-  /** The parsed body; of NDJSON its lines. Untyped: what it holds is what the tests say. */
-  json: any;
-}
+export type { Answer } from './client.ts';
 
 /** A stream is sent in chunks, without a length. */
 type Body = string | Uint8Array | ReadableStream;
 
-export interface IngestApi {
+export interface IngestApi extends Client {
   url: string;
   promises: PromiseSigner;
   /** Every log line so far. */
@@ -38,14 +31,7 @@ export interface IngestApi {
   keyLookups(): number;
   /** Questions of any kind that reached the directory. */
   directoryLookups(): number;
-  get(path: string, credential?: string): Promise<Answer>;
-  /** Any other request, with a JSON body if there is one. */
-  call(method: string, path: string, credential?: string, body?: object): Promise<Answer>;
   post(apiKey: string | undefined, body: Body, headers?: Record<string, string>): Promise<Answer>;
-  /** Any request. */
-  send(path: string, init: RequestInit): Promise<Answer>;
-  /** Every answer is compared with this API's OpenAPI document. */
-  conformance: Conformance;
   postLines(apiKey: string, body: Body): Promise<Answer>;
   /** Reports what is only counted in memory: uses of keys, refusals, usage. */
   report(): Promise<void>;
@@ -120,44 +106,22 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     ...(options.timeouts && { timeouts: options.timeouts }),
   });
 
-  const conformance = await conformanceOf(server.url);
+  const client = await createClient(server.url);
   // Nothing that this helper did itself is left in the log.
   while (lines.length === 0) await nextTurn();
   lines.length = 0;
 
-  const send = async (path: string, init: RequestInit): Promise<Answer> => {
-    const response = await fetch(server.url + path, init);
-    const text = await response.text();
-    const type = response.headers.get('content-type') ?? '';
-    conformance.check({ method: init.method ?? 'GET', path, status: response.status, contentType: type, text });
-    let json: unknown;
-    if (type.startsWith('application/x-ndjson')) {
-      json = text
-        .trimEnd()
-        .split('\n')
-        .map((line) => JSON.parse(line) as unknown);
-    } else if (type.includes('json')) {
-      json = JSON.parse(text);
-    }
-    return { status: response.status, headers: response.headers, text, json };
-  };
-
   const post: IngestApi['post'] = (apiKey, body, headers = { 'content-type': 'application/json' }) =>
-    send('/v1/records', {
+    client.send('/v1/records', {
       method: 'POST',
       body: body as NonNullable<RequestInit['body']>,
       ...(body instanceof ReadableStream && { duplex: 'half' as const }),
       headers: { ...bearer(apiKey), ...headers },
     });
   return {
+    ...client,
     url: server.url,
     pools,
-    call: (method, path, credential, body) =>
-      send(path, {
-        method,
-        headers: { ...bearer(credential), ...(body && { 'content-type': 'application/json' }) },
-        ...(body && { body: JSON.stringify(body) }),
-      }),
     async report() {
       await Promise.all([keyUses.flush(), refusals.flush(true), usageCounts.flush()]);
     },
@@ -165,10 +129,7 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     logged: () => lines.join(''),
     keyLookups: () => keyLookups,
     directoryLookups: () => directoryLookups,
-    get: (path, apiKey) => send(path, { headers: bearer(apiKey) }),
     post,
-    send,
-    conformance,
     postLines: (apiKey, body) => post(apiKey, body, { 'content-type': 'application/x-ndjson' }),
     async stop() {
       await server.drain();
@@ -176,20 +137,6 @@ export async function startIngestApi(db: ProductDatabase, options: IngestApiOpti
     },
   };
 }
-
-/** One for all APIs of a test run: their documents are the same, and compiling schemas takes a while. */
-let shared: { document: string; conformance: Conformance } | undefined;
-
-async function conformanceOf(url: string): Promise<Conformance> {
-  const document = await (await fetch(`${url}/openapi.json`)).text();
-  if (shared?.document !== document) {
-    shared = { document, conformance: createConformance(JSON.parse(document) as OpenApiDocument) };
-  }
-  return shared.conformance;
-}
-
-const bearer = (key: string | undefined): Record<string, string> =>
-  key === undefined ? {} : { authorization: `Bearer ${key}` };
 
 /** A record as the KIFF framework writes it. */
 export function recordText(id: string, more: Record<string, unknown> = {}): string {

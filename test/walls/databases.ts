@@ -65,6 +65,24 @@ const valve: Attempt[] = [
   ...['kiff_api', TENANT].map((from) =>
     attempt(1, from, false, 'ask for a custody migration or a veto', command('custody.start')),
   ),
+  attempt(1, 'kiff_custody', false, 'ask for a custody migration or a veto', command('custody.start')),
+  attempt(1, CUSTODY, true, 'ask for a custody migration or a veto', command('custody.veto')),
+  attempt(
+    1,
+    CUSTODY,
+    false,
+    'say that a step of a migration is done',
+    ({ id }) =>
+      `INSERT INTO kiff.custody_steps (migration, tenant, step, state) VALUES ('0123456789abcdef', '${id}', 'authorise', 'done')`,
+  ),
+  attempt(1, CUSTODY, false, 'end a migration', () => `SELECT kiff.end_custody_migration('', 'completed', NULL)`),
+  attempt(
+    1,
+    CUSTODY,
+    false,
+    'read the evidence with its tokens',
+    ({ id }) => `SELECT kiff.custody_evidence('${id}', '{}')`,
+  ),
   ...['kiff_api', 'kiff_custody', 'kiff_operator', TENANT, CUSTODY].flatMap((from) => [
     attempt(1, from, false, 'read commands, its own ones too', () => 'SELECT FROM kiff.commands'),
     attempt(1, from, false, 'change a command', () => `UPDATE kiff.commands SET payload = '{}'`),
@@ -209,6 +227,15 @@ const tenants: Attempt[] = [
             WHERE usename NOT IN (session_user) AND datname = current_database()`,
   ),
   attempt(2, CUSTODY, false, 'read its own tenant’s records', ({ own }) => `SELECT FROM ${own}.records`),
+  attempt(2, CUSTODY, true, 'read who signs its own log', ({ id }) => `SELECT FROM kiff.logs WHERE tenant = '${id}'`),
+  attempt(
+    2,
+    CUSTODY,
+    false,
+    'read who signs another tenant’s log',
+    ({ otherId }) => `SELECT FROM kiff.logs WHERE tenant = '${otherId}'`,
+    { nothing: true },
+  ),
   attempt(2, CUSTODY, false, 'accept records', ({ own }) => `SELECT ${own}.accept('{}', '{}', '{}', '{}', '{}', 'k')`),
   attempt(2, 'kiff_api', true, 'look a key up by its hash', () => `SELECT kiff.find_api_key('\\x00')`),
   attempt(2, 'kiff_api', true, 'list the logs that are public', () => 'SELECT FROM kiff.public_logs()'),
