@@ -232,8 +232,8 @@ export function actsOperations({ pools, registry, party, passkeyMinAgeSeconds, n
     }),
     statement('handover', 'The new signer’s signature of the Handover.', async (db, migration) => {
       const record = await handoverOf(db, migration);
-      if (record === undefined) throw conflict('not-waiting', 'There is no handover to sign yet.');
-      return handoverDataOf(registry, record).digest;
+      if (record?.handover == null) throw conflict('not-waiting', 'There is no handover to sign yet.');
+      return handoverDataOf(registry, record.handover).digest;
     }),
     statement('accept', 'The new signer’s acceptance. From then on it only goes forward.', async (db, migration) => {
       const record = await handoverOf(db, migration);

@@ -86,13 +86,13 @@ async function epochsOf(db: Queryable, log: LogRow): Promise<z.input<typeof epoc
     txHash: null,
   };
   const later = handovers
-    .filter(({ accepted, accept }) => accepted?.level === 'final' && accept !== null)
-    .map(({ handover, hash, accept, accepted, migration }) => ({
-      epoch: handover.epochTo,
-      custody: nameOf(handover.custody),
-      signer: handover.to,
-      since: sinceOf(log, handover.epochTo, migration === null ? undefined : cutAt.get(migration)),
-      afterSeq: accept?.statement.seq ?? 0,
+    .filter(({ accepted }) => accepted?.level === 'final')
+    .map(({ epochTo, custody, to, hash, accepted, acceptedSeq, migration }) => ({
+      epoch: epochTo,
+      custody: nameOf(custody),
+      signer: to,
+      since: sinceOf(log, epochTo, migration === null ? undefined : cutAt.get(migration)),
+      afterSeq: acceptedSeq ?? 0,
       handover: hash,
       txHash: accepted?.txHash ?? null,
     }));

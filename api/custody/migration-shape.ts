@@ -44,7 +44,7 @@ const chainFact = z
 const handoverShape = z
   .object({
     hash: hex(32),
-    handover: signable,
+    handover: signable.nullable().describe('Null of one that we only saw on chain'),
     toSignature: hex(65).nullable().describe('The new key’s'),
     fromSignature: hex(65).nullable().describe('The old key’s, made last'),
     accept: signable
@@ -110,10 +110,10 @@ export const migrationShape = z
 export type MigrationView = z.input<typeof migrationShape>;
 
 function handoverView(registry: Registry, record: HandoverRecord): z.input<typeof handoverShape> {
-  const { hash, toSignature, fromSignature, accept, proposed, eta, accepted, cancelled } = record;
+  const { hash, handover, toSignature, fromSignature, accept, proposed, eta, accepted, cancelled } = record;
   return {
     hash,
-    handover: mutable(handoverDataOf(registry, record)),
+    handover: handover && mutable(handoverDataOf(registry, handover)),
     toSignature,
     fromSignature,
     accept: accept && { ...mutable(acceptDataOf(registry, accept.statement)), signature: accept.signature },

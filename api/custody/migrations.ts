@@ -136,13 +136,19 @@ interface ChainFact {
 /** A handover as it was signed, or as the chain showed it. */
 export interface HandoverRecord {
   migration: string | null;
-  handover: Handover;
   hash: Hex;
+  epochTo: number;
+  to: Hex;
+  custody: number;
+  /** Null of one that we only saw on chain, and whose call cannot be read. */
+  handover: Handover | null;
   toSignature: Hex | null;
   fromSignature: Hex | null;
   accept: { statement: HandoverAccept; signature: Hex } | null;
   proposed: ChainFact | null;
   accepted: ChainFact | null;
+  /** The old signer's last seal, as the chain accepted it. */
+  acceptedSeq: number | null;
   cancelled: ChainFact | null;
   /** Unix seconds; null until it was proposed. */
   eta: number | null;
@@ -156,9 +162,9 @@ interface HandoverRow {
   from_signer: Buffer;
   to_signer: Buffer;
   custody: number;
-  not_before: number;
+  not_before: number | null;
   expires_at: number;
-  nonce: Buffer;
+  nonce: Buffer | null;
   to_signature: Buffer | null;
   from_signature: Buffer | null;
   accept_seq: number | null;
@@ -171,6 +177,7 @@ interface HandoverRow {
   accepted_level: ChainFact['level'] | null;
   accepted_tx: Buffer | null;
   accepted_block: number | null;
+  accepted_seq: number | null;
   cancelled_level: ChainFact['level'] | null;
   cancelled_tx: Buffer | null;
   cancelled_block: number | null;
@@ -186,16 +193,22 @@ function handoverOf(row: HandoverRow): HandoverRecord {
   return {
     migration: row.migration,
     hash,
-    handover: {
-      logId,
-      epochTo: row.epoch_to,
-      from: toHex(row.from_signer),
-      to: toHex(row.to_signer),
-      custody: row.custody,
-      notBefore: row.not_before,
-      expiresAt: row.expires_at,
-      nonce: toHex(row.nonce),
-    },
+    epochTo: row.epoch_to,
+    to: toHex(row.to_signer),
+    custody: row.custody,
+    handover:
+      row.not_before === null || row.nonce === null
+        ? null
+        : {
+            logId,
+            epochTo: row.epoch_to,
+            from: toHex(row.from_signer),
+            to: toHex(row.to_signer),
+            custody: row.custody,
+            notBefore: row.not_before,
+            expiresAt: row.expires_at,
+            nonce: toHex(row.nonce),
+          },
     toSignature: row.to_signature && toHex(row.to_signature),
     fromSignature: row.from_signature && toHex(row.from_signature),
     accept:
@@ -213,6 +226,7 @@ function handoverOf(row: HandoverRow): HandoverRecord {
           },
     proposed: factOf(row.proposed_level, row.proposed_tx, row.proposed_block),
     accepted: factOf(row.accepted_level, row.accepted_tx, row.accepted_block),
+    acceptedSeq: row.accepted_seq,
     cancelled: factOf(row.cancelled_level, row.cancelled_tx, row.cancelled_block),
     eta: row.eta,
   };
@@ -255,11 +269,11 @@ export function proofOf(
   };
 }
 
-export function handoverDataOf(
-  registry: Registry,
-  { handover, hash }: HandoverRecord,
-): { typedData: TypedData; digest: Hex } {
-  return { typedData: typedData(registry, HANDOVER, handover), digest: typedDigest(registry, hash) };
+export function handoverDataOf(registry: Registry, handover: Handover): { typedData: TypedData; digest: Hex } {
+  return {
+    typedData: typedData(registry, HANDOVER, handover),
+    digest: typedDigest(registry, hashStruct(HANDOVER, handover)),
+  };
 }
 
 export function acceptDataOf(registry: Registry, accept: HandoverAccept): { typedData: TypedData; digest: Hex } {

@@ -86,7 +86,8 @@ export class SagaRows {
   async onChain(hash: Hex, what: 'proposed' | 'accepted' | 'cancelled', level: string, eta = 0): Promise<void> {
     await this.#db.sql(
       `UPDATE kiff.handovers SET ${what}_level = $2, ${what}_tx = $3, ${what}_block = 7, ${what}_block_hash = $4, ${what}_log_index = 0
-         ${what === 'proposed' ? `, eta = ${eta}` : ''} WHERE handover_hash = $1`,
+         ${what === 'proposed' ? `, eta = ${eta}` : ''}
+         ${what === 'accepted' ? ', accepted_seq = accept_seq, accepted_head = accept_head, accepted_hash = accept_hash' : ''} WHERE handover_hash = $1`,
       [bytes(hash), level, randomBytes(32), randomBytes(32)],
     );
   }
