@@ -21,6 +21,7 @@ import { contactOperations } from './contact-routes.ts';
 import { custodyOperations } from './custody-routes.ts';
 import { migrationsOperations } from './migrations-routes.ts';
 import { ownOrigin } from './own-origin.ts';
+import { pageOperations } from './page/routes.ts';
 import { passkeysOperations } from './passkeys-routes.ts';
 
 export interface AppDependencies {
@@ -88,6 +89,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
       ...passkeysOperations({ pools, party, challenges, minAgeSeconds: passkeyMinAgeSeconds }),
       ...contactOperations({ pools }),
       ...commandsOperations({ pools }),
+      ...pageOperations(),
     ],
     admit: createAdmit({ directory, verifySession, now }),
     log,
