@@ -1,5 +1,23 @@
 /** What commands read from the environment: secrets, which must not stand on a command line. */
+
 import { UsageError } from './command.ts';
+
+/** Where the custody API is, and who asks it. */
+export interface CustodyEnv {
+  url: string;
+  token: string | undefined;
+  /** A command that prints a session token: tokens live a minute, and watching takes days. */
+  tokenCommand: string | undefined;
+}
+
+/** @throws UsageError */
+export function readCustodyEnv(source: NodeJS.ProcessEnv = process.env): CustodyEnv {
+  const url = source['KIFF_CUSTODY_URL'] ?? 'https://custody.kiff.dev';
+  if (!URL.canParse(url) || new URL(url).origin !== url) {
+    throw new UsageError('KIFF_CUSTODY_URL must be an origin, for example https://custody.kiff.dev');
+  }
+  return { url, token: source['KIFF_SESSION_TOKEN'], tokenCommand: source['KIFF_SESSION_COMMAND'] };
+}
 
 /** The key that `kiff anchor` pays with, or the password of the file that holds it. */
 export function readAnchorEnv(source: NodeJS.ProcessEnv = process.env): {

@@ -35,6 +35,13 @@ const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Comma
     },
   ],
   [
+    'custody',
+    {
+      summary: 'see who holds your log’s key, hand it over, follow that, stop it',
+      load: async () => (await import('./custody.ts')).custodyCommand,
+    },
+  ],
+  [
     'tenant',
     {
       summary: 'list, create, pause, resume and limit tenants (operators)',

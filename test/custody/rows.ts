@@ -59,6 +59,14 @@ export class SagaRows {
     await this.#sealing.query('SELECT kiff.note_custody_step($1, $2, $3, $4)', [migration, step, state, proof]);
   }
 
+  async giveUp(migration: string, why: string): Promise<void> {
+    await this.#sealing.query('SELECT kiff.give_up_custody($1, $2)', [migration, why]);
+  }
+
+  async end(migration: string, outcome: 'completed' | 'undone', why: string | null): Promise<void> {
+    await this.#sealing.query('SELECT kiff.end_custody_migration($1, $2, $3)', [migration, outcome, why]);
+  }
+
   /** Signatures are random: nobody here judges them. */
   async handover(migration: string, hash: Hex, notBefore: number, expiresAt: number): Promise<void> {
     await this.#signing.query('SELECT kiff.record_handover($1, $2, $3, $4, $5, $6)', [

@@ -1,0 +1,58 @@
+/** How a migration and a custody are shown. */
+import { printable } from './command.ts';
+
+export interface MigrationSeen {
+  id: string;
+  state: 'requested' | 'active' | 'undoing' | 'completed' | 'undone';
+  says: string;
+  custody: string;
+  newSigner: string | null;
+  approvals: { user: string; state: string }[];
+  steps: { step: string; state: string; at: string }[];
+}
+
+export interface CustodySeen {
+  origin: string;
+  logId: string;
+  holder: {
+    custody: string;
+    meaning: string;
+    signer: string;
+    epoch: number;
+    keyRef: string | null;
+    since: string | null;
+  };
+  epochs: { epoch: number; custody: string; signer: string; since: string | null; afterSeq: number }[];
+  migration: string | null;
+}
+
+const MARKS: Readonly<Record<string, string>> = { done: '✓', waiting: '…', begun: '…', failed: '✗', undone: '↶' };
+
+/** One line a step, each as it stands last, in the order in which they were first seen. */
+export function migrationLines({ id, state, says, custody, newSigner, approvals, steps }: MigrationSeen): string[] {
+  const latest = new Map(steps.map((each) => [each.step, each]));
+  const given = approvals.map(({ user, state: stands }) => `${user} (${stands})`).join(', ');
+  return [
+    `${id}  ${state}`,
+    `  to           ${custody}`,
+    `  new signer   ${newSigner ?? 'not known yet'}`,
+    `  approvals    ${given === '' ? 'none' : given}`,
+    ...Array.from(latest.values(), ({ step, state: stands, at }) => {
+      return `  ${MARKS[stands] ?? '?'} ${step.padEnd(18)}${stands.padEnd(10)}${at.slice(0, 19)}Z`;
+    }),
+    `  ${says}`,
+  ].map(printable);
+}
+
+export function custodyLines({ origin, logId, holder, epochs, migration }: CustodySeen): string[] {
+  return [
+    origin,
+    `  log id       ${logId}`,
+    `  held by      ${holder.custody}, since ${holder.since ?? 'a time that is not known'}`,
+    `  signer       ${holder.signer}, epoch ${holder.epoch}`,
+    ...(holder.keyRef === null ? [] : [`  key          ${holder.keyRef}`]),
+    `  ${holder.meaning}`,
+    ...epochs.map((each) => `  epoch ${each.epoch}      ${each.signer}  ${each.custody}, after seal ${each.afterSeq}`),
+    `  migration    ${migration ?? 'none is under way'}`,
+  ].map(printable);
+}
