@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Browser, Page } from 'playwright-core';
-import { startChromium } from '../../dev/chromium.ts';
+import { chromium, type Browser, type Page } from 'playwright-core';
+import { findChromium } from '../../dev/chromium.ts';
 import type { Hex } from '../../protocol/hex.ts';
 import { SagaRows } from '../custody/rows.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
@@ -26,13 +26,19 @@ describe('the custody pages', function () {
   let asked: string[];
   let complaints: string[];
 
-  before(async () => {
+  before(async function () {
+    this.timeout(300_000);
+    const found = await findChromium();
+    if ('missing' in found) {
+      process.stdout.write(`      the custody pages were not tried: ${found.missing}\n`);
+      return this.skip();
+    }
+    browser = await chromium.launch({ executablePath: found.path, args: ['--no-sandbox'] });
     db = await createProductDatabase();
     api = await startCustodyApi(db, { passkeyMinAgeSeconds: 0 });
     tenant = await db.createTenant();
     organisation = await db.createOrganisation(tenant);
     rows = await SagaRows.of(db, tenant);
-    browser = await startChromium();
   });
   after(async () => {
     await browser?.close();
