@@ -47,8 +47,8 @@ export interface CustodyJournal {
   head(logId: Hex): Promise<{ epoch: number; signer: Hex; seq: number; head: Hex }>;
   /** Appends a succession. @throws pg errors KF042 KF094 */
   succeed(logId: Hex, succession: Succession): Promise<void>;
-  /** The logs that a key signs or signed for, or may yet by a handover other than the one with this nonce. */
-  usedBy(signer: Hex, exceptNonce: Hex): Promise<Hex[]>;
+  /** The logs that a key signs or signed for, and other logs than this one that it may yet sign for by a handover that lives. */
+  usedBy(signer: Hex, logId: Hex): Promise<Hex[]>;
   /** Keeps a key's first signature over a struct hash. @returns the one that is kept */
   keepSignature(logId: Hex, structHash: Hex, signer: Hex, signature: Hex): Promise<Hex>;
   signature(logId: Hex, structHash: Hex, signer: Hex): Promise<Hex | null>;
@@ -217,15 +217,15 @@ export function createCustodyJournal(pool: Pool): CustodyJournal {
         ],
       );
     },
-    async usedBy(signer, exceptNonce) {
+    async usedBy(signer, logId) {
       const { rows } = await pool.query<{ log_id: Buffer }>(
         `SELECT log_id FROM journal.logs WHERE genesis_signer = $1
           UNION SELECT log_id FROM journal.successions WHERE signer = $1
           UNION SELECT h.log_id FROM journal.releases r JOIN journal.handovers h USING (log_id, handover_hash)
-                 WHERE h.to_signer = $1 AND h.nonce <> $2
+                 WHERE h.to_signer = $1 AND h.log_id <> $2
                    AND NOT EXISTS (SELECT FROM journal.dead_handovers d
                                     WHERE d.log_id = h.log_id AND d.handover_hash = h.handover_hash)`,
-        [bytes(signer), bytes(exceptNonce)],
+        [bytes(signer), bytes(logId)],
       );
       return rows.map((row) => toHex(row.log_id));
     },

@@ -64,13 +64,13 @@ async function lookAt(
 
 async function takenBy(
   { pool, custodyJournal }: NewSignerDependencies,
-  { id, log, nonce, key }: Migration,
+  { id, log, key }: Migration,
   address: Hex,
 ): Promise<SignerRefusal | null> {
   if (/^0x0{40}$/.test(address)) return 'signer-zero';
   if (address === key.signer) return 'signer-is-current';
   // A signer of before could bring what it once withheld; one that is about to be another log's is two logs' in the end.
-  const known = await custodyJournal.usedBy(address, nonce);
+  const known = await custodyJournal.usedBy(address, log.logId);
   if (known.length > 0) return known.includes(log.logId) ? 'signer-was-used' : 'signer-is-another-logs';
   const { rows } = await pool.query<{ taken: string | null }>('SELECT kiff.signer_taken($1, $2) AS taken', [
     id,

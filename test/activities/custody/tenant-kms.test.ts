@@ -232,8 +232,9 @@ describe('custody: a log passes to a tenant’s KMS key, and back', function () 
 
   it('cancelled, nothing has changed; and while a signed handover may live there is no second one (C2)', async () => {
     const other = await steps.tenant();
+    // Twice the same key: what was cancelled does not stand in its way.
+    const { arn } = await createTenantKey(plane.kmsAs('tenant'), other.tenant.origin);
     const begin = async () => {
-      const { arn } = await createTenantKey(plane.kmsAs('tenant'), other.tenant.origin);
       const migration = await steps.begin(other, { custody: 2, keyArn: arn });
       await steps.prove(migration);
       return migration;
