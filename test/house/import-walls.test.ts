@@ -70,6 +70,12 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
     [`import pg from 'pg'; pg();`, IMPORTS],
   ],
+  page: [
+    [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
+    [`import { readText } from '../cli/input.ts'; readText();`, IMPORTS],
+    [`import { readFileSync } from 'node:fs'; readFileSync('');`, IMPORTS],
+    [`import { keccak256 } from 'viem'; keccak256();`, IMPORTS],
+  ],
   'cli/operator': [
     [`import { verifyToken } from '@clerk/express'; verifyToken();`, IMPORTS],
     [`import { Problem } from '../../api/http/problems.ts'; new Problem();`, IMPORTS],
@@ -111,6 +117,9 @@ const ALLOWED: Record<string, string[]> = {
   cli: [
     `import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt();`,
     `export const operators = () => import('./operator/tenant.ts');`,
+  ],
+  page: [
+    `import { createHttpRpc } from '../cli/rpc.ts'; import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt(createHttpRpc());`,
   ],
   'cli/operator': [
     `import pg from 'pg'; import { createApiKey } from '../../api/ingest/api-key.ts'; import { UsageError } from '../command.ts'; new UsageError(pg, createApiKey());`,
