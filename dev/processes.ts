@@ -184,7 +184,7 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
         ...incarnation,
         DATABASE_URL: database('kiff_notify'),
         VETO_ORIGIN: `http://localhost:${around.vetoPort}`,
-        CUSTODY_ORIGIN: `http://127.0.0.1:${around.custodyPort}`,
+        CUSTODY_ORIGIN: custodyOrigin(around),
         MAIL_URL: pathToFileURL(join(around.state, 'mail')).href,
         MAIL_FROM: 'KIFF Cloud <custody@kiff.invalid>',
         WEBHOOKS_TO_LOOPBACK: 'true',
@@ -200,7 +200,7 @@ export function environmentOf(name: ProgramName, around: Surroundings): Record<s
 }
 
 /** By a name: passkeys are bound to a domain, and an address is none. */
-const custodyOrigin = ({ custodyPort }: Surroundings): string => `http://localhost:${custodyPort}`;
+export const custodyOrigin = ({ custodyPort }: Surroundings): string => `http://localhost:${custodyPort}`;
 
 /** A day where periods are as in production. */
 const passkeyAge = ({ periodSeconds }: Surroundings): string => String(periodSeconds >= 3_600 ? 86_400 : 0);

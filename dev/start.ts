@@ -14,6 +14,7 @@ import { downloadPolicy, downloadReceipt, postRecords, untilFinal, verifyWithCli
 import { readStackEnv, type StackEnv } from './env.ts';
 import { bringUp } from './parts.ts';
 import { environmentOf } from './processes.ts';
+import { custodyOrigin } from './processes.ts';
 import { startStack, type Stack } from './stack.ts';
 import { claimState, clearState, readJson, stateDirectory, writeEnv, writeJson } from './state.ts';
 import { createTenant, operatorUrl, periodsBehind, type LocalTenant } from './tenant.ts';
@@ -129,6 +130,7 @@ async function demoTenant(stack: Stack, state: string): Promise<{ tenant: LocalT
   writeEnv(join(state, 'recovery.env'), environmentOf('recovery', around));
   writeJson(file, {
     apiUrl,
+    custodyUrl: custodyOrigin(around),
     webhooksUrl: `http://127.0.0.1:${around.webhooksPort}`,
     clerkParty: LOCAL_PARTY,
     temporalAddress: around.temporal.address,

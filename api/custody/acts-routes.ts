@@ -90,7 +90,7 @@ export function actsOperations({ pools, registry, party, passkeyMinAgeSeconds, n
 
   async function approvable(db: Queryable, person: UserCaller, id: string) {
     const migration = withSigner(await activeMigration(db, id));
-    if (migration.approvalsExpireAt <= now() / 1000) throw conflict('expired', 'The time for approvals is over.');
+    if (migration.approvalsExpireAt <= now() / 1000) throw refused('expired', 'The time for approvals is over.');
     const given = (await readCommands(db, ['custody.approve'])).filter(ownOf(person)).filter(stands);
     if (given.some(({ payload }) => payload['migration'] === id)) {
       throw conflict('approved-already', 'You have approved already; another admin has to.');
@@ -227,7 +227,7 @@ export function actsOperations({ pools, registry, party, passkeyMinAgeSeconds, n
     }),
 
     statement('proof', 'Show that the new signer holds its key: a signed CustodyProof.', async (_db, migration) => {
-      if (migration.approvalsExpireAt <= now() / 1000) throw conflict('expired', 'The time for the proof is over.');
+      if (migration.approvalsExpireAt <= now() / 1000) throw refused('expired', 'The time for the proof is over.');
       return proofOf(registry, migration).digest;
     }),
     statement('handover', 'The new signer’s signature of the Handover.', async (db, migration) => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { hashTypedData } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
-import { CUSTODY_APPROVAL, hashStruct, typedDigest } from '../../protocol/eip712.ts';
+import { CUSTODY_APPROVAL, CUSTODY_PROOF, hashStruct, typedDigest, type Registry } from '../../protocol/eip712.ts';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import { handoverHash } from '../../protocol/handover.ts';
 import { SagaRows } from '../custody/rows.ts';
@@ -310,7 +310,7 @@ describe('custody over HTTP', function () {
       assertRefused(await approve({ id: ada.id, passkey: bob.passkey }, id), 422, 'unknown-passkey');
       assertRefused(await approve({ id: 'user_nobody', passkey: bob.passkey }, id), 409, 'no-passkey');
       later = 4 * DAY;
-      assertRefused(await approve(ada, id), 409, 'expired');
+      assertRefused(await approve(ada, id), 422, 'expired');
       later = DAY;
       assert.equal((await approve(ada, id)).status, 202, 'control');
     });
@@ -387,7 +387,12 @@ describe('custody over HTTP', function () {
       const id = await opened('user_ada');
       const give = (signature: string) =>
         api.call('POST', `/v1/custody/migrations/${id}/proof`, token('user_ada'), { signature });
-      const { proof } = await read(id);
+      const { proof, approval } = await read(id);
+      const here = { chainId: db.chainId, contract: db.contract };
+      const signed = (registry: Registry = here, change: object = {}) =>
+        signer.sign({
+          hash: typedDigest(registry, hashStruct(CUSTODY_PROOF, { ...proof.typedData.message, ...change })),
+        });
       const good = await signer.sign({ hash: proof.digest });
       assertRefused(await give(good), 409, 'not-asked');
       await db.sql('UPDATE kiff.custody_migrations SET custody = 3 WHERE id = $1', [id]);
@@ -399,13 +404,20 @@ describe('custody over HTTP', function () {
         [`${good.slice(0, -2)}1d`, 'bad-signature'],
         [`0x${'00'.repeat(32)}${good.slice(66)}`, 'bad-signature'],
         [`0x${good.slice(2).toUpperCase()}`, 'bad-signature'],
-        [await signer.sign({ hash: toHex(randomBytes(32)) }), 'wrong-signer'],
+        // Another chain, contract, type, nonce; then another key.
+        [await signed({ chainId: 1, contract: db.contract }), 'wrong-signer'],
+        [await signed({ chainId: db.chainId, contract: newSigner }), 'wrong-signer'],
+        [await signer.sign({ hash: approval.digest }), 'wrong-signer'],
+        [await signed(undefined, { nonce: toHex(randomBytes(32)) }), 'wrong-signer'],
         [await privateKeyToAccount(generatePrivateKey()).sign({ hash: proof.digest }), 'wrong-signer'],
       ] as const) {
         assertRefused(await give(signature), 422, reason);
       }
       const other = await give(flipped);
       assert.equal(other.status, 422);
+      later = 4 * DAY;
+      assertRefused(await give(good), 422, 'expired');
+      later = 0;
       assert.equal((await give(good)).status, 202, 'control');
       for (const path of ['handover', 'accept']) {
         const early = await api.call('POST', `/v1/custody/migrations/${id}/${path}`, token('user_ada'), {
