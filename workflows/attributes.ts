@@ -9,3 +9,8 @@ export const CUSTODY = defineSearchAttributeKey('Custody', 'KEYWORD');
 
 /** Name and type of each, as `temporal operator search-attribute create` takes them. */
 export const SEARCH_ATTRIBUTES = { TenantId: 'Keyword', Period: 'Int', Level: 'Keyword', Custody: 'Keyword' } as const;
+
+const CUSTODIES: Readonly<Record<number, string>> = { 1: 'cloud', 2: 'tenant-kms', 3: 'tenant-agent' };
+
+/** As the design calls them, and as `Custody` says. */
+export const custodyName = (custody: number): string => CUSTODIES[custody] ?? 'unknown';

@@ -8,11 +8,11 @@
  */
 import { CancellationScope, defineSignal, condition, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
 import { ApplicationFailure, CancelledFailure, TemporalFailure } from '@temporalio/common';
-import { CUSTODY, TENANT_ID } from './attributes.ts';
+import { CUSTODY, custodyName, TENANT_ID } from './attributes.ts';
 import { answerStops, openMigration } from './custodyActivities.ts';
 import { finish, follow } from './custodyForward.ts';
 import { throughTheGates } from './custodyGates.ts';
-import { custodyName, reasonOf, say, type Saga } from './custodySaga.ts';
+import { reasonOf, say, type Saga } from './custodySaga.ts';
 import { undoAll } from './custodyUndo.ts';
 
 export interface CustodyMigrationInput {

@@ -1,4 +1,5 @@
 /** What the parts of a custody migration share: its facts, what it tells the operator and the tenant, and how it fails. */
+import { custodyName } from './attributes.ts';
 import { setCurrentDetails, upsertSearchAttributes } from '@temporalio/workflow';
 import {
   ActivityFailure,
@@ -30,11 +31,6 @@ interface Undo {
   /** @returns `forward` when it found that the acceptance is signed: nothing is undone then */
   run: () => Promise<void | 'forward'>;
 }
-
-const NAMES: Readonly<Record<number, string>> = { 1: 'cloud', 2: 'tenant-kms', 3: 'tenant-agent' };
-
-/** As the design calls them. */
-export const custodyName = (custody: number): string => NAMES[custody] ?? 'unknown';
 
 /** What the activities are asked by: ids only. */
 export const ids = ({ tenantId, migrationId }: Saga) => ({ tenantId, migrationId });

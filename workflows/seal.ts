@@ -18,7 +18,7 @@ import {
 import { ApplicationFailure } from '@temporalio/common';
 import type { AnchoringActivities } from '../activities/anchoring/create.ts';
 import type { LogActivities, SealStanding } from '../activities/log/create.ts';
-import { LEVEL } from './attributes.ts';
+import { CUSTODY, custodyName, LEVEL } from './attributes.ts';
 import { ANCHORING_QUEUE, hour, SEALING_QUEUE } from './ids.ts';
 import { signAll, type Unsigned } from './signAll.ts';
 
@@ -88,6 +88,7 @@ export async function seal(input: SealInput): Promise<SealResult> {
   const mine = newest === null ? null : await sealOfPeriod({ tenantId, period });
   if (mine === null) return { seq: null, level: 'not-begun' };
   const { seq } = mine;
+  const custody = custodyName(mine.custody);
 
   // After an outage a log's seals start all at once. The newest takes all of them along, so the others step back: each
   // hashing and signing for itself would be work that grows with the square of the outage. If nothing comes of it
@@ -98,7 +99,7 @@ export async function seal(input: SealInput): Promise<SealResult> {
       summary: 'A later seal takes this one along',
     });
     const { level } = await sealStanding({ tenantId, seq, period });
-    if (level !== 'collected' && level !== 'hashed') return confirm(input, seq, told);
+    if (level !== 'collected' && level !== 'hashed') return confirm(input, { seq, custody }, told);
   }
 
   // Merkle-hash: re-read and re-hash the entries, extend the tiles, store the roots.
@@ -109,17 +110,25 @@ export async function seal(input: SealInput): Promise<SealResult> {
   say(`Seal ${seq}: waiting for the signer.`);
   const unsigned = await signAll(input, seq, say);
   if (unsigned !== null) {
-    upsertSearchAttributes([{ key: LEVEL, value: unsigned.level }]);
+    show(unsigned.level, custody);
     say(`Seal ${seq}: not signed for a whole period (${unsigned.why}). The next seal catches up; nothing is lost.`);
     return { seq, level: unsigned.level };
   }
 
   // Anchor: the wallet's queue is the seals themselves, so a nudge is all it takes.
-  upsertSearchAttributes([{ key: LEVEL, value: 'sealed' }]);
+  show('sealed', custody);
   say(`Seal ${seq}: signed; waiting for the wallet to anchor it on Base.`);
   await nudged();
 
-  return confirm(input, seq, told);
+  return confirm(input, { seq, custody }, told);
+}
+
+/** What the operator searches by. */
+function show(level: string, custody: string): void {
+  upsertSearchAttributes([
+    { key: LEVEL, value: level },
+    { key: CUSTODY, value: custody },
+  ]);
 }
 
 /** What the operator reads of this seal. */
@@ -128,9 +137,13 @@ function tell(tenantId: string, period: number, text: string): void {
 }
 
 /** Confirm: follow the levels to `final`. */
-async function confirm({ tenantId, period }: SealInput, seq: number, told: { changed: boolean }): Promise<SealResult> {
+async function confirm(
+  { tenantId, period }: SealInput,
+  { seq, custody }: { seq: number; custody: string },
+  told: { changed: boolean },
+): Promise<SealResult> {
   for (let standing = await sealStanding({ tenantId, seq, period }); ;) {
-    upsertSearchAttributes([{ key: LEVEL, value: standing.refused ? 'refused' : standing.level }]);
+    show(standing.refused ? 'refused' : standing.level, custody);
     tell(tenantId, period, describe(seq, standing));
     if (standing.level === 'final') return { seq, level: 'final' };
     if (standing.refused) {

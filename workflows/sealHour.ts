@@ -16,7 +16,7 @@ import {
 } from '@temporalio/workflow';
 import { ApplicationFailure, defineSearchAttributeKey, WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import type { LogActivities } from '../activities/log/create.ts';
-import { CUSTODY, LEVEL, PERIOD, TENANT_ID } from './attributes.ts';
+import { LEVEL, PERIOD, TENANT_ID } from './attributes.ts';
 import { hour, sealId } from './ids.ts';
 import { seal } from './seal.ts';
 
@@ -82,7 +82,6 @@ async function startSeal(tenantId: string, period: number, input: SealHourInput)
         { key: TENANT_ID, value: tenantId },
         { key: PERIOD, value: period },
         { key: LEVEL, value: 'accepted' },
-        { key: CUSTODY, value: 'cloud' },
       ],
       staticSummary: `Seal of ${tenantId}, ${hour(period)}`,
     });

@@ -62,10 +62,10 @@ export function createLogActivities({ pool, host, alert, heartbeat }: LogDepende
     /** The seal of one period, and whether a later one is collected too; null when there is none of this period. */
     async sealOfPeriod({ tenantId, period }: { tenantId: string; period: number }) {
       const schema = tenantSchema(tenantId);
-      const { rows } = await pool.query<{ seq: number; newest: boolean }>(
-        `SELECT seq, NOT EXISTS (SELECT FROM ${schema}.seals n WHERE n.seq > s.seq) AS newest
-           FROM ${schema}.seals s WHERE period = $1`,
-        [period],
+      const { rows } = await pool.query<{ seq: number; newest: boolean; custody: number }>(
+        `SELECT seq, NOT EXISTS (SELECT FROM ${schema}.seals n WHERE n.seq > s.seq) AS newest, l.custody
+           FROM ${schema}.seals s JOIN kiff.logs l ON l.tenant = $2 WHERE period = $1`,
+        [period, tenantId],
       );
       return rows[0] ?? null;
     },

@@ -104,7 +104,7 @@ export function migrationsOperations({ pools, registry }: MigrationsDependencies
         if (custody === 'tenant-agent') throw refused('not-offered', 'A signer of your own is not offered yet.');
         const ref = await pools.use(person, async (db) => {
           const active = (await readMigrations(db)).find(({ endedAt }) => endedAt === null);
-          if (active !== undefined) throw conflict('migration-active', `The migration ${active.id} is under way.`);
+          if (active !== undefined) throw conflict('custody-active', `The migration ${active.id} is under way.`);
           return leaveEvidence(db, 'custody.start', {
             token: bearerOf(request.get('authorization')),
             custody: custodyOf(custody),

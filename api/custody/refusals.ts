@@ -13,13 +13,14 @@ export function conflict(reason: string, detail: string): Problem {
 
 /** Words of the signing plane for what stood in the way when it looked; every other word is a refusal. */
 const CONFLICTS = new Set([
-  'migration-active',
+  'custody-active',
+  'log-not-active',
+  'migration-ended',
   'no-migration',
-  'not-waiting',
+  'passkey-known-already',
+  'signer-is-another-logs',
+  'signer-was-used',
   'too-late',
-  'log-frozen',
-  'approved-already',
-  'signer-in-use',
 ]);
 
 /** What became of a command that came to nothing. */

@@ -234,8 +234,8 @@ describe('custody over HTTP', function () {
       assertRefused(await api.get(`/v1/custody/commands/${ref}`, token('user_ada')), 422, 'foreign-region');
       assertRefused(await api.get(`/v1/custody/migrations/${ref}`, token('user_ada')), 422, 'foreign-region');
       const other = await start('user_ada');
-      await rows.finish(other, 'failed', 'migration-active');
-      assertRefused(await api.get(`/v1/custody/commands/${other}`, token('user_ada')), 409, 'migration-active');
+      await rows.finish(other, 'failed', 'custody-active');
+      assertRefused(await api.get(`/v1/custody/commands/${other}`, token('user_ada')), 409, 'custody-active');
     });
 
     it('is refused for a signer of the tenant’s own (not yet), without its key, with an alias, and while another one is active (C9)', async () => {
@@ -252,7 +252,7 @@ describe('custody over HTTP', function () {
         assertProblem(await ask(body), 422, 'invalid-body');
       }
       const id = await opened('user_ada', { custody: 'cloud' });
-      assertRefused(await ask({ custody: 'cloud' }), 409, 'migration-active');
+      assertRefused(await ask({ custody: 'cloud' }), 409, 'custody-active');
       assert.equal((await api.get('/v1/custody', token('user_ada'))).json.migration, id);
     });
 
