@@ -3,7 +3,7 @@
  * them with the private one. It lies in the state folder and nowhere else.
  */
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** The origin that local tokens are issued to, where a console in development would be served. */
@@ -13,6 +13,7 @@ export const LOCAL_PARTY = 'http://localhost:3000';
 export function localJwtKey(state: string): string {
   const file = join(state, 'clerk.pem');
   if (!existsSync(file)) {
+    mkdirSync(state, { recursive: true });
     const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     writeFileSync(`${file}.new`, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
     renameSync(`${file}.new`, file);

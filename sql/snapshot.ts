@@ -13,7 +13,7 @@ import { custodyRole, tenantSchema } from './login.ts';
 export async function snapshotDatabase(client: Client): Promise<string> {
   const { rows } = await client.query<{ name: string }>(
     `SELECT nspname::text AS name FROM pg_namespace
-      WHERE nspname !~ '^(pg_|kiff_[tc]_)' AND nspname <> 'information_schema' ORDER BY nspname`,
+      WHERE nspname !~ '^(pg_|kiff_([tc]|ended)_)' AND nspname <> 'information_schema' ORDER BY nspname`,
   );
   let text = await sections(client, DATABASE);
   for (const { name } of rows) text += await snapshotSchema(client, name, '');

@@ -11,7 +11,7 @@ import { Problem } from '../http/problems.ts';
 
 /** Per second and tenant: some people's pages that ask every few seconds; and what each of them leaves in the database. */
 const READS_PER_SECOND = 20;
-const ACTS_PER_SECOND = 2;
+const ACTS_PER_SECOND = 5;
 
 export interface AuthenticateDependencies {
   /** The product database with the login kiff_custody, which can look a member up by both ids, and no more. */

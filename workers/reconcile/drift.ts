@@ -20,10 +20,33 @@ export async function databaseDrift(product: Client, journal: Client): Promise<s
     ...differences('product', 'product', roles + (await snapshotDatabase(product))),
     ...differences('journal', 'journal', await snapshotDatabase(journal)),
   ];
+  drift.push(...(await archiveDrift(product)));
   for (const tenant of await tenantsOf(product)) {
     drift.push(...differences('tenant', `tenant ${tenant}`, await snapshotTenant(product, tenant)));
   }
   return drift;
+}
+
+/** Schemas of ended logs: each is one that the directory knows, and nobody but its tenant reads it (sql/archive.ts). */
+async function archiveDrift(product: Client): Promise<string[]> {
+  const { rows } = await product.query<{ line: string }>(
+    `WITH archives AS (
+       SELECT n.oid, n.nspname::text AS name, n.nspacl, e.tenant FROM pg_namespace n
+         LEFT JOIN kiff.ended_logs e ON n.nspname = 'kiff_ended_' || e.tenant || '_' || e.ordinal
+        WHERE n.nspname ~ '^kiff_ended_')
+     SELECT 'archive ' || name || ': + a log that never ended' AS line FROM archives WHERE tenant IS NULL
+     UNION ALL
+     SELECT format('archive %s: + %s may %s %s', a.name, coalesce(pg_get_userbyid(nullif(g.grantee, 0)), 'PUBLIC'),
+                   lower(g.privilege_type), coalesce(c.relname, 'it'))
+       FROM archives a
+       LEFT JOIN LATERAL (SELECT NULL::name AS relname, a.nspacl AS acl
+                          UNION ALL SELECT k.relname, k.relacl FROM pg_class k WHERE k.relnamespace = a.oid AND k.relkind IN ('r', 'S')) c ON true
+       CROSS JOIN LATERAL aclexplode(c.acl) g
+      WHERE a.tenant IS NOT NULL AND pg_get_userbyid(g.grantee) IS DISTINCT FROM 'kiff_owner'
+        AND NOT (pg_get_userbyid(g.grantee) = 'kiff_t_' || a.tenant AND g.privilege_type IN ('SELECT', 'USAGE'))
+     ORDER BY line`,
+  );
+  return rows.map(({ line }) => line);
 }
 
 /** Tenants whose schema is made; one in onboarding is still being made. */
