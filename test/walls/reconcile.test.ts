@@ -84,6 +84,17 @@ describe('the reconciler', function () {
     assert.equal((await reconcile()).code, 0, 'control: put right again');
   });
 
+  it('names an archive of a log that never ended', async () => {
+    await local.sql('CREATE SCHEMA kiff_ended_nobody_1');
+    try {
+      const { code, lines } = await reconcile();
+      assert.equal(code, 1);
+      assert.deepEqual(lines.toSorted(), ['1 differences', 'archive kiff_ended_nobody_1: + a log that never ended']);
+    } finally {
+      await local.sql('DROP SCHEMA kiff_ended_nobody_1');
+    }
+  });
+
   it('says so when it cannot look', async () => {
     const { code, stderr } = await reconcile({ PRODUCT_SUPERUSER_URL: 'nonsense' });
     assert.equal(code, 2);
