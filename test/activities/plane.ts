@@ -34,6 +34,7 @@ import { JWT_KEY, PARTY } from '../api/session-tokens.ts';
 import { anvil } from '../parts.ts';
 import { accept } from '../sql/batch.ts';
 import { createProductDatabase, type ProductDatabase, type TestTenant } from '../product-database.ts';
+import { connectUpstream } from '../weather/upstream.ts';
 
 process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
 
@@ -228,14 +229,20 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
     });
   const anchoring = anchoringAs('the first run');
 
+  /** A block with the time of day: a reorganisation, which the test run's chain may have had, sets its clock back for good. */
+  async function mine(): Promise<void> {
+    await connectUpstream(rpcUrl).result('evm_setTime', Math.floor(Date.now() / 1_000));
+    await devnet.mine({ blocks: 1 });
+  }
+
   /** Sends until there is nothing to send; anvil mines each transaction at once. */
   async function send(): Promise<void> {
     for (;;) {
-      await devnet.mine({ blocks: 1 }); // a call sees the time of the newest block, and this chain mines on demand only
+      await mine(); // a call sees the time of the newest block, and this chain mines on demand only
       const { inFlight, early } = await anchoring.nextTransaction();
       if (inFlight === null) {
         if (early === 0) return;
-        await delay(50); // its clock is behind, as after a reorganisation
+        await delay(50); // the second is not over yet
         continue;
       }
       while (!(await anchoring.advanceTransaction(inFlight)).mined) await delay(20);
@@ -334,10 +341,10 @@ export async function createPlane(options: PlaneOptions = {}): Promise<Plane> {
       for (;;) {
         const { waiting } = await anchoring.confirmSeals();
         if (waiting === 0) return;
-        await devnet.mine({ blocks: 1 });
+        await mine();
       }
     },
-    mine: () => devnet.mine({ blocks: 1 }),
+    mine,
     configure(incarnation) {
       configured = incarnation;
     },

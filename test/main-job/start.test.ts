@@ -20,6 +20,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { startAnvil } from '../../dev/anvil.ts';
 import { untilFinal, verifyWithCli } from '../../dev/demo.ts';
@@ -157,6 +158,7 @@ describe('npm start', function () {
     const other: LocalTenant = { ...dev.tenants[0]!, id: 'other', origin: 'kiff.dev/other' };
     writeFileSync(join(state, 'dev.json'), JSON.stringify({ ...dev, tenants: [...dev.tenants, other] }));
 
+    await delay(2 * PERIOD_SECONDS * 1_000); // one period at least begins and ends with nobody there
     const run = start([]);
     await untilOutput(run, /until Ctrl-C/);
     assert.match(run.output(), /catching up \d+ periods/);

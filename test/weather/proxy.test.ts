@@ -174,6 +174,7 @@ describe('the weather machine', function () {
     assert.equal(blockHash, (await honest.getBlock({ blockNumber })).hash);
     assert.equal(await isMined(hash), false);
     await honest.sendRawTransaction({ serializedTransaction: raw });
+    await untilMined(hash);
     const real = await honest.getTransactionReceipt({ hash });
     assert.deepEqual(
       logs.map(({ address, topics, data }) => ({ address, topics, data })),
@@ -185,6 +186,7 @@ describe('the weather machine', function () {
     const { client: twin } = await weather({ fault: { do: 'contradict', about: 'blocks' } });
     const { raw, hash } = await transaction();
     await twin.sendRawTransaction({ serializedTransaction: raw });
+    await untilMined(hash);
     const real = await honest.getBlock();
     const shown = await twin.getBlock();
     assert.equal(shown.number, real.number);
