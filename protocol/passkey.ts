@@ -1,12 +1,18 @@
 /**
  * Assertions of passkeys (WebAuthn level 3, section 7.2), as far as anybody can check them: the challenge, that a user was there and
- * verified, and the signature under the key that is given. Algorithms -7 (ES256), -8 (EdDSA) and -257 (RS256).
+ * verified, and the signature under the key that is given.
  */
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { p256 } from '@noble/curves/nist.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import type { PasskeyApproval } from './certificate.ts';
 import { concatBytes, equalBytes, fromHex, utf8, type Hex } from './hex.ts';
+
+/**
+ * COSE algorithms that a passkey of custody may have: EdDSA, ES256, RS256. One list for the page that asks, for both that judge, and for
+ * `verifies` below: what an approval was taken from, a certificate has to be able to show.
+ */
+export const PASSKEY_ALGORITHMS: readonly number[] = [-8, -7, -257];
 
 /** Bits of authenticatorData's flags (section 6.1). */
 const USER_PRESENT = 0x01;

@@ -29,6 +29,8 @@ export interface CeremonyOptions {
   rpId?: string;
   /** Whether the authenticator verified its user; true unless given. */
   verified?: boolean;
+  /** What the registered key says that it is, in COSE; -7 (ES256), which it is, unless given. */
+  algorithm?: number;
 }
 
 export interface SoftwarePasskey {
@@ -53,7 +55,9 @@ export function createPasskey(): SoftwarePasskey {
     register(options) {
       // COSE_Key (RFC 9053): kty 2 (EC2), alg -7 (ES256), crv 1 (P-256), x, y.
       const key = Buffer.concat([
-        Buffer.from([0xa5, 0x01, 0x02, 0x03, 0x26, 0x20, 0x01, 0x21, 0x58, 0x20]),
+        Buffer.from([0xa5, 0x01, 0x02, 0x03]),
+        cborNegative(options.algorithm ?? -7),
+        Buffer.from([0x20, 0x01, 0x21, 0x58, 0x20]),
         Buffer.from(x, 'base64url'),
         Buffer.from([0x22, 0x58, 0x20]),
         Buffer.from(y, 'base64url'),
@@ -106,6 +110,10 @@ const authenticatorData = (
     Buffer.from([USER_PRESENT | (verified ? USER_VERIFIED : 0) | (attested ? ATTESTED : 0), 0, 0, 0, 0]),
     attested ?? Buffer.alloc(0),
   ]);
+
+/** From -256 to -1. */
+const cborNegative = (value: number): Buffer =>
+  value >= -24 ? Buffer.from([0x1f - value]) : Buffer.from([0x38, -1 - value]);
 
 /** Shorter than 24 bytes. */
 const cborText = (text: string): Buffer => Buffer.concat([Buffer.from([0x60 + text.length]), Buffer.from(text)]);

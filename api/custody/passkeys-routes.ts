@@ -1,6 +1,7 @@
 /** /v1/custody/passkeys: what admins approve with. Registered beforehand, under two fresh factors; young ones do not count yet. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
+import { PASSKEY_ALGORITHMS } from '../../protocol/passkey.ts';
 import { bearerOf } from '../access/bearer.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
 import { dateTime } from '../http/shapes.ts';
@@ -11,7 +12,7 @@ import { left, LEFT } from './commands-routes.ts';
 import { leaveEvidence } from './evidence.ts';
 import { credentialOf, readPasskeys, type Passkey, type RelyingParty } from './passkeys.ts';
 import { conflict, refused } from './refusals.ts';
-import { ALGORITHMS, CEREMONY_MILLISECONDS, creationOptionsShape, registrationShape } from './webauthn-shapes.ts';
+import { CEREMONY_MILLISECONDS, creationOptionsShape, registrationShape } from './webauthn-shapes.ts';
 
 const MAX_BODY_BYTES = 8 * 1024;
 
@@ -81,7 +82,7 @@ export function passkeysOperations({ pools, party, challenges, minAgeSeconds }: 
             displayName: person.userId,
           },
           challenge: challenges.make(person),
-          pubKeyCredParams: ALGORITHMS.map((alg) => ({ type: 'public-key' as const, alg })),
+          pubKeyCredParams: PASSKEY_ALGORITHMS.map((alg) => ({ type: 'public-key' as const, alg })),
           timeout: CEREMONY_MILLISECONDS,
           attestation: 'none' as const,
           excludeCredentials: own.map(({ id }) => ({ id, type: 'public-key' as const })),

@@ -7,9 +7,10 @@ import {
   type VerifiedRegistrationResponse,
 } from '@simplewebauthn/server';
 import type { z } from 'zod';
+import { PASSKEY_ALGORITHMS } from '../../protocol/passkey.ts';
 import type { Queryable } from '../http/tenant-pools.ts';
 import { readCommands, stands, type CustodyCommand } from './evidence.ts';
-import { ALGORITHMS, type assertionShape, type registrationShape } from './webauthn-shapes.ts';
+import type { assertionShape, registrationShape } from './webauthn-shapes.ts';
 
 /** Where passkeys are made and used. */
 export interface RelyingParty {
@@ -67,7 +68,7 @@ export async function credentialOf(
       expectedOrigin: party.origin,
       expectedRPID: party.id,
       requireUserVerification: true,
-      supportedAlgorithmIDs: ALGORITHMS,
+      supportedAlgorithmIDs: [...PASSKEY_ALGORITHMS],
     });
     return registrationInfo?.credential;
   });

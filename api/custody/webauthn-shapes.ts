@@ -81,8 +81,5 @@ export const requestOptionsShape = z
   })
   .meta({ id: 'PasskeyRequestOptions' });
 
-/** COSE algorithms that a passkey may have: EdDSA, ES256, RS256. The signing plane takes the same. */
-export const ALGORITHMS = [-8, -7, -257];
-
 /** How long a browser lets a person look for their passkey, in milliseconds. */
 export const CEREMONY_MILLISECONDS = 300_000;

@@ -11,6 +11,7 @@ import {
 } from '@simplewebauthn/server';
 import { decodeAttestationObject, isoBase64URL } from '@simplewebauthn/server/helpers';
 import { fromHex, type Hex } from '../../../protocol/hex.ts';
+import { PASSKEY_ALGORITHMS } from '../../../protocol/passkey.ts';
 
 /** Where the custody API is served: what a passkey is bound to. */
 export interface RelyingParty {
@@ -39,6 +40,8 @@ export async function registeredPasskey(
       expectedOrigin: party.origin,
       expectedRPID: rpId(party),
       requireUserVerification: true,
+      // The library's own list grows with the runtime.
+      supportedAlgorithmIDs: [...PASSKEY_ALGORITHMS],
     });
     return verified.verified ? verified.registrationInfo.credential : null;
   } catch {
