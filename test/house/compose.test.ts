@@ -19,6 +19,7 @@ import { readMigrationEnv } from '../../sql/env.ts';
 import { readAnchoringEnv } from '../../workers/anchoring/env.ts';
 import { readKeyAdminEnv } from '../../workers/keyadmin/env.ts';
 import { readMigrationWorkerEnv } from '../../workers/migration/env.ts';
+import { readReconcileEnv } from '../../workers/reconcile/env.ts';
 import { readRecoveryEnv } from '../../workers/recovery/env.ts';
 import { readNotifyEnv } from '../../workers/notify/env.ts';
 import { readSealingEnv } from '../../workers/sealing/env.ts';
@@ -42,8 +43,8 @@ const PROCESSES = [
   'veto',
   'migrate',
 ];
-/** Started by hand, and in a profile that nothing else is in. */
-const BY_HAND = ['recovery'];
+/** Started by hand, each in a profile that nothing else is in. */
+const BY_HAND = ['recovery', 'reconcile'];
 const OWN = [...PROCESSES, ...BY_HAND];
 const WORKERS = ['sealing', 'signing', 'anchoring', 'keyadmin', 'migration'];
 
@@ -104,6 +105,7 @@ describe('docker-compose.yml', () => {
       veto: readVetoEnv,
       migrate: readMigrationEnv,
       recovery: readRecoveryEnv,
+      reconcile: readReconcileEnv,
       kms: readKmsEnv,
       devnet: readDevnetEnv,
     };
@@ -120,6 +122,7 @@ describe('docker-compose.yml', () => {
       veto: 'DATABASE_URL',
       migrate: 'KIFF_API_PASSWORD',
       recovery: 'FROM_BLOCK',
+      reconcile: 'PRODUCT_SUPERUSER_URL',
       kms: 'KMS_PRINCIPALS',
       devnet: 'CONTRACT',
     };
@@ -215,6 +218,7 @@ describe('docker-compose.yml', () => {
         'FROM_BLOCK',
         'KIFF_INCARNATION',
       ],
+      reconcile: [...kms, ...roles, 'PRODUCT_SUPERUSER_URL', 'JOURNAL_SUPERUSER_URL'],
       notify: ['DATABASE_URL', 'KIFF_INCARNATION', 'VETO_ORIGIN', 'CUSTODY_ORIGIN', 'MAIL_URL', 'MAIL_FROM'],
       veto: ['DATABASE_URL', 'KIFF_INCARNATION', 'API_HOST', 'API_PORT'],
     };
@@ -242,15 +246,15 @@ describe('docker-compose.yml', () => {
         KIFF_RECOVERY_PASSWORD: ['migrate', 'recovery'],
         KIFF_JOURNAL_RECOVERY_PASSWORD: ['migrate', 'recovery'],
         KIFF_MIGRATE_PASSWORD: ['migrate', 'migration'],
-        PRODUCT_DB_SUPERUSER_PASSWORD: ['migrate', 'product-db'],
-        JOURNAL_DB_SUPERUSER_PASSWORD: ['journal-db', 'migrate'],
+        PRODUCT_DB_SUPERUSER_PASSWORD: ['migrate', 'product-db', 'reconcile'],
+        JOURNAL_DB_SUPERUSER_PASSWORD: ['journal-db', 'migrate', 'reconcile'],
         TEMPORAL_DB_PASSWORD: ['temporal', 'temporal-db', 'temporal-schema'],
         TENANT_LOGIN_SECRET: ['api', 'migrate', 'migration'],
         CUSTODY_LOGIN_SECRET: ['custody', 'migrate', 'migration'],
         PROMISE_KEY: ['api'],
         SIGNER_AWS_SECRET_ACCESS_KEY: ['kms', 'signing'],
         RELAYER_AWS_SECRET_ACCESS_KEY: ['anchoring', 'kms'],
-        ADMIN_AWS_SECRET_ACCESS_KEY: ['devnet', 'keyadmin', 'kms'],
+        ADMIN_AWS_SECRET_ACCESS_KEY: ['devnet', 'keyadmin', 'kms', 'reconcile'],
       };
       const used = new Map<string, string[]>();
       for (const [name, service] of services) {
@@ -315,7 +319,7 @@ describe('docker-compose.yml', () => {
     }
 
     for (const [target, sources] of Object.entries({
-      'journal-db': ['migrate', 'recovery', 'signing'],
+      'journal-db': ['migrate', 'reconcile', 'recovery', 'signing'],
       'product-db': [
         'anchoring',
         'api',
@@ -324,6 +328,7 @@ describe('docker-compose.yml', () => {
         'migrate',
         'migration',
         'notify',
+        'reconcile',
         'recovery',
         'sealing',
         'signing',
@@ -332,7 +337,7 @@ describe('docker-compose.yml', () => {
       ],
       'temporal-db': ['temporal', 'temporal-schema'],
       temporal: [...WORKERS, 'recovery', 'temporal-db', 'temporal-schema', 'temporal-setup', 'temporal-ui'],
-      kms: ['anchoring', 'devnet', 'keyadmin', 'kms-port', 'signing'],
+      kms: ['anchoring', 'devnet', 'keyadmin', 'kms-port', 'reconcile', 'signing'],
       anvil: ['anchoring', 'devnet', 'recovery', 'signing'],
     })) {
       it(`${target} is reached by ${sources.length} services`, () => {
@@ -354,6 +359,7 @@ describe('docker-compose.yml', () => {
         'kms',
         'kms-port',
         'notify',
+        'reconcile',
         'recovery',
         'signing',
         'temporal-ui',
