@@ -242,11 +242,11 @@ describe('what a superuser tampers with', function () {
   it('in a log too large to be read whole, an old leaf is read again when its part has its turn', async () => {
     const tenant = await plane.tenant();
     const schema = `kiff_t_${tenant.id}`;
-    await plane.post(tenant, 2 * 16_384 + 1);
+    await plane.post(tenant, 2 * 16_384 + 100);
     const seq = await plane.collect(tenant);
     await attempt(tenant, seq);
-    // Three parts, and the newest seq says which one is next: this leaf is in the last.
-    const index = ((seq + 2) % 3) * 16_384;
+    // Three parts, and the newest seq says which one is next: this leaf is in the last, and neither the first nor the last of a period.
+    const index = ((seq + 2) % 3) * 16_384 + 50;
     await superuser.query(`ALTER TABLE ${schema}.records DROP CONSTRAINT leaf_hash_of_entry`);
     await superuser.query(`UPDATE ${schema}.records SET ${flip('entry', '60', 1)} WHERE leaf_index = ${index}`);
     for (const next of [seq + 1, seq + 2, seq + 3]) {
