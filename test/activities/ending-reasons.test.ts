@@ -1,4 +1,4 @@
-/** Logs that end though no record of theirs was touched: somebody else's seal stands on chain, the key is gone for good, or what was final is gone. */
+/** Logs that end for any other reason than an altered record (ending.test.ts): one is gone, somebody else's seal stands on chain, the key is gone for good, or what was final is. */
 import assert from 'node:assert/strict';
 import { DescribeKeyCommand, ScheduleKeyDeletionCommand } from '@aws-sdk/client-kms';
 import { createTestClient, createWalletClient, http } from 'viem';
@@ -15,7 +15,7 @@ import { recoveryPlane, type RecoveryPlane } from './recovery-plane.ts';
 /** Anvil's second account: anybody with some money. */
 const STRANGER = privateKeyToAccount('0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d');
 
-describe('the end of a log whose records are whole', function () {
+describe('the end of a log, whatever else brings it about', function () {
   this.timeout(60_000);
   let plane: Plane;
   let operator: RecoveryPlane;
@@ -47,6 +47,27 @@ describe('the end of a log whose records are whole', function () {
     await plane.anchorAll();
     assert.equal(await plane.level(tenant, seq), 'final');
   }
+
+  it('record-missing (F34): it ends with the last good seal, and the next log takes what is left and names what is not', async () => {
+    const tenant = await plane.tenant();
+    const sealed = await signed(tenant, 2);
+    await plane.anchorAll();
+    await plane.post(tenant, 4);
+    const superuser = await plane.database.connect(plane.database.superuserUrl);
+    await superuser.query('SET session_replication_role = replica');
+    await superuser.query(`DELETE FROM ${tenant.role}.records WHERE leaf_index = 3`);
+    await superuser.end();
+    await plane.collect(tenant);
+    await assert.rejects(plane.sign(tenant), failsAs('record-missing'));
+
+    assert.deepEqual((await compared(tenant)).differences, [{ reason: 'record-missing', facts: { index: 3 } }]);
+    assert.equal(await plane.frozen(tenant), 'record-missing');
+    await assert.rejects(operator.recovery().resume(tenant.origin), /still differs/);
+    const { statement, carried } = await operator.recovery().end(tenant.origin, null);
+    assert.deepEqual([statement.reason, statement.last.seq, statement.last.treeSize], ['record-missing', sealed, 2]);
+    assert.deepEqual(carried, { from: 2, to: 6, carried: 3, altered: [], missing: [[3, 3]], erased: [], refused: [] });
+    await goesOn(tenant);
+  });
 
   it('chain-differs: it ends with the last seal on which journal and chain agree, whatever stands after it', async () => {
     const tenant = await plane.tenant();
