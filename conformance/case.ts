@@ -2,7 +2,7 @@
 import type { Policy } from '../protocol/index.ts';
 
 /** What is verified. Each kind has a grammar and checks of its own (docs/protocol.md). */
-export type CaseKind = 'receipt' | 'bundle' | 'promise' | 'end';
+export type CaseKind = 'receipt' | 'certificate' | 'bundle' | 'promise' | 'end';
 
 /** One case as its author writes it. */
 export interface MadeCase {

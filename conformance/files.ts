@@ -4,16 +4,28 @@ import type { Policy } from '../protocol/index.ts';
 import { makePolicy } from '../test/protocol/receipt-factory.ts';
 import { bundleCases } from './bundle-cases.ts';
 import type { CaseKind, ListedCase, MadeCase, Manifest } from './case.ts';
+import { certificateCases } from './certificate-cases.ts';
 import { receiptCases } from './receipt-cases.ts';
 import { statementCases } from './statement-cases.ts';
 
-const SUFFIX: Readonly<Record<CaseKind, string>> = { receipt: 'json', bundle: 'ndjson', promise: 'json', end: 'txt' };
+const SUFFIX: Readonly<Record<CaseKind, string>> = {
+  receipt: 'json',
+  certificate: 'json',
+  bundle: 'ndjson',
+  promise: 'json',
+  end: 'txt',
+};
 
 const nameOf = ({ kind, name }: MadeCase): string => `cases/${name}.${SUFFIX[kind]}`;
 
 /** @returns path below conformance/ → content */
 export async function kitFiles(): Promise<ReadonlyMap<string, string>> {
-  const made = [...(await receiptCases()), ...(await bundleCases()), ...(await statementCases())];
+  const made = [
+    ...(await receiptCases()),
+    ...(await certificateCases()),
+    ...(await bundleCases()),
+    ...(await statementCases()),
+  ];
   const files = new Map<string, string>();
   const byName = new Map(made.map((one) => [one.name, one]));
   if (byName.size !== made.length) throw new Error('two cases have one name');

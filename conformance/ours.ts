@@ -5,6 +5,7 @@ import {
   NotJsonError,
   parsePolicyText,
   verifyBundle,
+  verifyCertificateText,
   verifyEndText,
   verifyPromiseText,
   verifyReceiptText,
@@ -22,6 +23,7 @@ async function judge(
   receipts: readonly string[],
 ): Promise<Report<string>> {
   if (kind === 'receipt') return verifyReceiptText(text(file), policy, offline);
+  if (kind === 'certificate') return verifyCertificateText(text(file), policy, offline);
   if (policy === null) throw new Error(`a ${kind} needs a policy`);
   if (kind === 'bundle') return verifyBundle(createReadStream(file) as AsyncIterable<Uint8Array>, policy);
   const given = receipts.map(text);

@@ -228,7 +228,12 @@ export async function verifyCertificateText(
   const run = async (name: CertificateCheckName, check: () => Outcome | Promise<Outcome>): Promise<void> => {
     const { unreachable, ...outcome } = await outcomeOf(check);
     rpcUnreachable ||= unreachable === true;
-    checks.push({ name, ...outcome });
+    const forbidden = outcome.status === 'waived' && (policy?.require as readonly string[] | undefined)?.includes(name);
+    checks.push(
+      forbidden === true
+        ? { name, status: 'failed', detail: `the policy requires this check, but ${outcome.detail}` }
+        : { name, ...outcome },
+    );
   };
   const unasked = { status: 'waived', detail: 'no chain was asked' } as const;
   const { accepted } = lastOf(certificate);

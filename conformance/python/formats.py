@@ -1,4 +1,4 @@
-"""Strict JSON, and the documents' forms: docs/protocol.md, sections 1, 10, 11, 12 and 17."""
+"""Strict JSON, and the documents' forms: docs/protocol.md, sections 1, 10, 11, 12, 17 and 21."""
 
 import json
 import re
@@ -94,6 +94,16 @@ def hexadecimal(length):
     def read(value):
         if not isinstance(value, str) or not pattern.fullmatch(value):
             raise Malformed(f"not {length} bytes of hex")
+
+    return read
+
+
+def hexadecimal_up_to(length):
+    pattern = re.compile(r"0x(?:[0-9a-f]{2}){0,%d}" % length)
+
+    def read(value):
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise Malformed(f"not hex of at most {length} bytes")
 
     return read
 
@@ -197,6 +207,43 @@ receipt = members(
     anchor=members(level=one_of("included", "safe", "final"), **_place),
 )
 promise = members(origin=origin, leafIndex=count, leafHash=bytes32, sealBy=count, signature=hexadecimal(64))
+
+_some = hexadecimal_up_to(4096)
+certificate = members(
+    format=one_of("kiff.custody/1"),
+    origin=origin,
+    genesisSigner=address,
+    registry=registry,
+    handovers=array(handover, 10_000),
+    approvals=optional(
+        members(
+            expiresAt=uint64,
+            passkeys=array(
+                members(
+                    credentialId=text, publicKey=_some, authenticatorData=_some, clientDataJSON=text, signature=_some
+                ),
+                100,
+            ),
+        )
+    ),
+    proof=optional(members(expiresAt=uint64, signature=signature)),
+    trial=array(
+        members(
+            seal=members(seq=integer(1, 2**32 - 1), period=uint64, treeSize=uint48, root=bytes32, prev=bytes32),
+            signature=signature,
+        ),
+        100,
+    ),
+    oldPublicKey=optional(_some),
+    operatorSays=optional(
+        members(
+            startedAt=uint64,
+            approvedAt=array(uint64, 100),
+            oldKeyPolicyHash=optional(bytes32),
+            oldKeyDisabled=optional(members(key=text, state=text, refusedWith=text)),
+        )
+    ),
+)
 
 header = members(
     **{"format": one_of("kiff.bundle/1"), "from": uint64},

@@ -16,6 +16,8 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 FIELDS = {
     "Seal": "bytes32 logId,uint32 seq,uint64 period,uint48 treeSize,bytes32 root,bytes32 prev",
+    "CustodyProof": "bytes32 logId,address newSigner,bytes32 nonce,uint64 expiresAt",
+    "CustodyApproval": "bytes32 logId,address newSigner,uint8 custody,bytes32 nonce,uint64 expiresAt",
     "Handover": "bytes32 logId,uint32 epochTo,address from,address to,uint8 custody,uint64 notBefore,uint64 expiresAt,bytes32 nonce",
     "HandoverAccept": "bytes32 logId,uint32 epochTo,bytes32 handoverHash,uint32 seq,bytes32 head",
 }
@@ -38,8 +40,8 @@ def struct_hash(name, value):
     return "0x" + keccak256(data).hex()
 
 
-def recovers(registry, hash_of_struct, signature):
-    """The signer of a struct hash under a registry's domain, or None when it is no signature."""
+def signed_digest(registry, hash_of_struct):
+    """EIP-712's digest of a struct hash under a registry's domain."""
     domain = keccak256(
         keccak256(DOMAIN.encode())
         + keccak256(b"KIFF Seal")
@@ -47,8 +49,13 @@ def recovers(registry, hash_of_struct, signature):
         + _word(registry["chainId"])
         + _word(registry["contract"])
     )
+    return keccak256(b"\x19\x01" + domain + unhex(hash_of_struct))
+
+
+def recovers(registry, hash_of_struct, signature):
+    """The signer of a struct hash under a registry's domain, or None when it is no signature."""
     try:
-        return secp256k1.recover(keccak256(b"\x19\x01" + domain + unhex(hash_of_struct)), unhex(signature))
+        return secp256k1.recover(signed_digest(registry, hash_of_struct), unhex(signature))
     except secp256k1.BadSignature:
         return None
 

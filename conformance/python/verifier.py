@@ -9,6 +9,7 @@ It reads lines `verify KIND FILE POLICY [RECEIPT ...]` and answers each with `ac
 import sys
 
 import bundles
+import custody
 import formats
 import receipts
 
@@ -26,6 +27,8 @@ def answer(line):
     others = [load(path) for path in paths]
     if kind == "receipt":
         failed, _ = receipts.judge(load(file), policy)
+    elif kind == "certificate":
+        failed = custody.judge(load(file), policy)
     elif kind == "promise":
         failed = receipts.judge_promise(load(file), policy, others)
     elif kind == "end":

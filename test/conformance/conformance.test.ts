@@ -31,9 +31,10 @@ describe('conformance kit', function () {
     const named = new Set(
       cases.flatMap(({ kind, fails }) => [`${kind} accepted`, ...fails.map((check) => `${kind}: ${check}`)]),
     );
-    for (const kind of ['receipt', 'bundle', 'promise', 'end']) assert(named.has(`${kind} accepted`));
+    for (const kind of ['receipt', 'certificate', 'bundle', 'promise', 'end']) assert(named.has(`${kind} accepted`));
     const offline: Record<string, string> = {
       receipt: 'format,policy,commitment,leaf,period,inclusion,log id,signature,handovers',
+      certificate: 'format,policy,log id,handovers,proof,approvals,trial,old key',
       bundle: 'format,policy,log id,base,sequence,periods,handovers,signature,leaf,period,roots,commitment,end,anchor',
       promise: 'format,policy,signature,receipt,leaf,kept',
       end: 'format,policy,signature,receipts,last seal',
