@@ -96,6 +96,11 @@ export class BundleWalk {
     this.#chain = chain;
   }
 
+  /** How many lines of handovers there were. */
+  get successions(): number {
+    return this.#handovers.length;
+  }
+
   /** Roots that could not be recomputed, and why. */
   get lost(): { readonly seals: number; readonly why: string } | undefined {
     return this.#treeLost === undefined ? undefined : { seals: this.#notRecomputed, why: this.#treeLost };

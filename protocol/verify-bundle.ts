@@ -268,7 +268,7 @@ function outcomeOf(name: BundleCheckName, verifier: Verifier, header: BundleHead
 function sentences(
   checks: readonly Check<BundleCheckName>[],
   header: BundleHeader,
-  { seals, entries }: BundleWalk,
+  { seals, entries, successions }: BundleWalk,
 ): { proved: string[]; notProved: string[] } {
   const has = (...names: BundleCheckName[]): boolean =>
     names.every((name) => checks.some((check) => check.name === name && check.status === 'held'));
@@ -290,6 +290,11 @@ function sentences(
   else notProved.push('That the contract holds these seals and no others: no chain told so.');
   if (has('on time')) proved.push('Every seal was on chain within one period after the end of its own.');
   if (!has('finality')) notProved.push('That the seals can no longer be reorganised away.');
+  if (successions > 0) {
+    notProved.push(
+      'Where on chain its successions were proposed and accepted: only what they made of the log is looked up.',
+    );
+  }
   notProved.push('Anything about periods outside of the bundle.');
   return { proved, notProved };
 }

@@ -61,7 +61,7 @@ const policyShape = z
   })
   .meta({ id: 'Policy' });
 
-type LogOfPolicy = Pick<PolicyLog, 'origin' | 'genesisSigner' | 'succession'>;
+type LogOfPolicy = Required<Pick<PolicyLog, 'origin' | 'genesisSigner' | 'succession'>>;
 
 interface Published {
   registry: Policy['registry'];
@@ -94,18 +94,18 @@ export function policyOperations(dependencies: PolicyDependencies): Operation[] 
         signer,
         afterSeq,
       }));
-      return succession.length === 0 ? { origin, genesisSigner } : { origin, genesisSigner, succession };
+      return { origin, genesisSigner, succession };
     });
   }
 
-  /** The caller's logs, and those that are public. Of the latter the chain says who succeeded whom. */
+  /** The caller's logs, and those that are public. */
   async function logsOf(caller: Caller | undefined, checkpointKeys: Hex[]): Promise<Policy['logs']> {
-    const known: readonly (LogOfPolicy & { tenant: string })[] = await publicLogs.list();
+    const known = await publicLogs.list();
     const own = caller === undefined ? [] : await pools.use(caller, (pool) => ownLogs(pool, caller.tenant));
     return [...own, ...known.filter(({ tenant }) => tenant !== caller?.tenant)].map(
       ({ origin, genesisSigner, succession }) => {
         const log = { origin, genesisSigner, checkpointKeys, promiseKeys };
-        return succession === undefined ? log : { ...log, succession };
+        return succession.length === 0 ? log : { ...log, succession };
       },
     );
   }

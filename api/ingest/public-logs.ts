@@ -5,6 +5,7 @@
 import type { Pool } from 'pg';
 import { createShortMemory } from '../access/short-memory.ts';
 import { toHex, type Hex } from '../../protocol/hex.ts';
+import type { SuccessionEntry } from '../../protocol/policy.ts';
 import { isUnavailable } from '../http/database.ts';
 import { unavailable } from '../http/problems.ts';
 
@@ -12,6 +13,8 @@ interface PublicLog {
   tenant: string;
   origin: string;
   genesisSigner: Hex;
+  /** Final ones, oldest first. */
+  succession: readonly SuccessionEntry[];
 }
 
 /** How long the list is believed. A log that is withdrawn is closed at once: the database asks for itself. */
@@ -29,16 +32,21 @@ export function createPublicLogs(directory: Pick<Pool, 'query'>, now: () => numb
   const memory = createShortMemory<{ logs: PublicLog[]; tenants: Set<string> }>({ ...MEMORY, now });
 
   async function read(): Promise<{ logs: PublicLog[]; tenants: Set<string> }> {
-    const query = directory.query<{ tenant: string; origin: string; genesis_signer: Buffer }>(
-      'SELECT tenant, origin, genesis_signer FROM kiff.public_logs()',
-    );
+    const query = directory.query<{
+      tenant: string;
+      origin: string;
+      genesis_signer: Buffer;
+      succession: SuccessionEntry[];
+    }>('SELECT tenant, origin, genesis_signer, succession FROM kiff.public_logs()');
     const { rows } = await query.catch((error: unknown) => {
       throw isUnavailable(error) ? unavailable(error) : error;
     });
-    const logs = rows.map(({ tenant, origin, genesis_signer }) => ({
+    const logs = rows.map(({ tenant, origin, genesis_signer, succession }) => ({
       tenant,
       origin,
       genesisSigner: toHex(genesis_signer),
+      // Members in the order of the format, as a caller's own log has them: jsonb keeps none.
+      succession: succession.map(({ epoch, signer, afterSeq }) => ({ epoch, signer, afterSeq })),
     }));
     return { logs, tenants: new Set(logs.map(({ tenant }) => tenant)) };
   }

@@ -24,7 +24,7 @@ const USAGE = `Usage: kiff tenant list [--json]
        kiff tenant limits ID --requests N --records N [--key KEY]
 
   list      every tenant, its state, and how far its log has come; then those that an organisation waits for
-  show      one of them
+  show      one of them, and whether everybody may read its log: only its admins decide that, with a second factor
   create    schema, logins, signing key, log on chain, first API key (shown once); waits until it can be used. Of one that an
             organisation waits for: takes a sign-up that failed up again; its admins make the keys
   pause     takes no records and seals nothing until resumed; the API knows it within 5 seconds
@@ -193,13 +193,14 @@ function table(tenants: readonly TenantView[], awaited: readonly AwaitedTenant[]
     .concat('\n');
 }
 
-function details({ id, status, schemaVersion, createdAt, activatedAt, limits, log }: TenantView): string {
+function details({ id, status, schemaVersion, createdAt, activatedAt, limits, logPublic, log }: TenantView): string {
   const facts: [string, string][] = [
     ['state', status],
     ['schema', `version ${schemaVersion}`],
     ['created', time(createdAt)],
     ['active since', activatedAt === null ? 'not yet' : time(activatedAt)],
     ['limits', perSecond(limits)],
+    ['published', logPublic ? 'for everybody' : 'for who holds a key of it'],
   ];
   if (log !== null) {
     facts.push(

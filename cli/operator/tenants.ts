@@ -19,6 +19,8 @@ export interface TenantView {
   createdAt: number;
   activatedAt: number | null;
   limits: Limits;
+  /** Whether everybody may read its logs: its admins decide that (`PUT /v1/logs/public`). */
+  logPublic: boolean;
   log: null | {
     origin: string;
     genesisSigner: Hex;
@@ -50,6 +52,7 @@ interface Row {
   activated_at: Date | null;
   requests_per_second: number | null;
   records_per_second: number | null;
+  log_public: boolean;
   origin: string | null;
   genesis_signer: Buffer;
   log_id: Buffer;
@@ -65,7 +68,7 @@ interface Row {
 export async function readTenants(client: Client, only?: string): Promise<TenantView[]> {
   const { rows } = await client.query<Row>(
     `SELECT t.id, t.status, t.schema_version, t.created_at, t.activated_at, t.requests_per_second,
-            t.records_per_second, l.origin, l.genesis_signer, l.log_id, l.first_period, l.registered_block IS NOT NULL AS registered, l.frozen_reason, l.signed_seq, l.included_seq,
+            t.records_per_second, t.log_public, l.origin, l.genesis_signer, l.log_id, l.first_period, l.registered_block IS NOT NULL AS registered, l.frozen_reason, l.signed_seq, l.included_seq,
             l.final_seq
        FROM kiff.tenants t LEFT JOIN kiff.logs l ON l.tenant = t.id
       WHERE $1::text IS NULL OR t.id = $1 ORDER BY t.id`,
@@ -78,6 +81,7 @@ export async function readTenants(client: Client, only?: string): Promise<Tenant
     createdAt: seconds(row.created_at),
     activatedAt: row.activated_at === null ? null : seconds(row.activated_at),
     limits: { requests: row.requests_per_second, records: row.records_per_second },
+    logPublic: row.log_public,
     log:
       row.origin === null
         ? null

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { keccak256, type LocalAccount } from 'viem';
 import { createHttpRpc } from '../../cli/rpc.ts';
+import type { Policy } from '../../protocol/policy.ts';
 import type { AnchoredHandover, Receipt } from '../../protocol/receipt.ts';
 import { verifyCertificateText } from '../../protocol/verify-certificate.ts';
 import { verifyReceiptText } from '../../protocol/verify.ts';
@@ -72,6 +73,7 @@ describe('a log of several signers', function () {
     receipts.push(await posted('across'));
     await handOver(second!, 1); // C12: back into our custody, with a fresh key
     receipts.push(await posted('after'));
+    await plane.database.sql('UPDATE kiff.tenants SET log_public = true WHERE id = $1', [log.tenant.id]);
     policy = (await api.get('/.well-known/kiff-policy.json', log.tenant.apiKey)).text;
   });
   after(async () => {
@@ -107,6 +109,15 @@ describe('a log of several signers', function () {
     receipt.seal.epoch = 1;
     const report = await verifyReceiptText(JSON.stringify(receipt), JSON.parse(policy), { offline: true });
     assert.deepEqual(failing(report), ['policy', 'handovers']);
+  });
+
+  it('whose log is public: everybody’s policy has the same succession', async () => {
+    const everybodys = (await api.get('/.well-known/kiff-policy.json')).text;
+    assert.equal(everybodys, policy);
+    assert.deepEqual(
+      (JSON.parse(policy) as Policy).logs[0]!.succession?.map(({ epoch, signer }) => [epoch, signer]),
+      signers.map((signer, index) => [index + 1, addressOf(signer)]),
+    );
   });
 
   it('while a succession is not known in full there is no receipt behind it, and one before it', async () => {

@@ -48,6 +48,17 @@ describe('kiff tenant', function () {
     assert.deepEqual(JSON.parse((await kiff(['show', tenant.id, '--json'])).out), listed);
   });
 
+  it('shows whether everybody may read a log', async () => {
+    const shown = async () => [
+      /published +(.+)/.exec((await kiff(['show', tenant.id])).out)?.[1],
+      (JSON.parse((await kiff(['show', tenant.id, '--json'])).out) as { logPublic: boolean }).logPublic,
+    ];
+    assert.deepEqual(await shown(), ['for who holds a key of it', false]);
+    const own = await db.connect(tenant.url);
+    await own.query(`SELECT kiff.set_log_public(true, 'user_1')`);
+    assert.deepEqual(await shown(), ['for everybody', true]);
+  });
+
   it('pauses and resumes', async () => {
     const status = async (): Promise<unknown> =>
       (JSON.parse((await kiff(['show', tenant.id, '--json'])).out) as { status: string }).status;

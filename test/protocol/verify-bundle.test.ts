@@ -98,6 +98,9 @@ describe('protocol/verify-bundle', () => {
       assert.deepEqual(report.findings, []);
       assert.deepEqual(named(report.checks, 'waived'), ['base', 'end']);
       assert.equal(report.ok, true);
+      const told = (of: typeof report): boolean => of.notProved.some((each) => each.includes('proposed and accepted'));
+      assert.equal(told(report), true, 'it has a handover');
+      assert.equal(told(await verify(bundleOf(log, 1, 2))), false);
     });
 
     it('any stretch of the log, from a base on, with and without a chain', async () => {
