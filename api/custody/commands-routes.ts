@@ -39,9 +39,11 @@ export const LEFT = {
   headers: { Location: 'Where the answer will be.' },
 } as const;
 
+export const resultOf = (ref: string): string => `/v1/custody/commands/${ref}`;
+
 /** What every request answers whose row is left. */
 export function left(ref: string) {
-  const result = `/v1/custody/commands/${ref}`;
+  const result = resultOf(ref);
   return reply(202, { ref, result }, { headers: { Location: result } });
 }
 

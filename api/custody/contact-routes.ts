@@ -4,10 +4,10 @@ import { z } from 'zod';
 import { bearerOf } from '../access/bearer.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
 import { dateTime } from '../http/shapes.ts';
-import type { TenantPools } from '../http/tenant-pools.ts';
+import type { Queryable, TenantPools } from '../http/tenant-pools.ts';
 import { personOf } from './authenticate.ts';
-import { left, LEFT } from './commands-routes.ts';
-import { leaveEvidence, readCommands, stands, type CustodyCommand } from './evidence.ts';
+import { left, LEFT, resultOf } from './commands-routes.ts';
+import { leaveEvidence, readCommands } from './evidence.ts';
 
 const newContact = z
   .strictObject({
@@ -27,28 +27,41 @@ const newContact = z
   .refine(({ email, webhook }) => email !== undefined || webhook !== undefined, { error: 'must name one way at least' })
   .meta({ id: 'NewSecurityContact' });
 
-const contactView = z
+const contactShape = z
   .object({
     user: z.string().describe('Who has set it'),
     email: z.string().nullable(),
     webhook: z.string().nullable(),
-    at: dateTime,
-    state: z.enum(['pending', 'started', 'done']).describe('done: the signing plane has verified who set it'),
   })
   .meta({ id: 'SecurityContact' });
 
-function viewsOf(commands: readonly CustodyCommand[]): z.input<typeof contactView>[] {
-  const newest = new Map(commands.filter(stands).map((command) => [command.by, command]));
-  return [...newest.values()].map(({ by, payload, issuedAt, state }) => {
-    const { email, webhook } = payload as { email?: string; webhook?: { url: string } };
-    return {
-      user: by ?? '',
-      email: email ?? null,
-      webhook: webhook?.url ?? null,
-      at: issuedAt.toISOString(),
-      state: state as 'pending' | 'started' | 'done',
-    };
-  });
+const askedShape = contactShape
+  .extend({ at: dateTime, result: z.string().describe('Where its answer will be') })
+  .meta({ id: 'SecurityContactAskedFor' });
+
+/** Who is told: what the signing plane has verified and kept, and nothing that was only asked for. */
+async function readContacts(db: Queryable): Promise<z.input<typeof contactShape>[]> {
+  const { rows } = await db.query<{ user: string; email: string | null; webhook: string | null }>(
+    'SELECT user_id AS "user", email, webhook_url AS webhook FROM kiff.custody_contacts ORDER BY user_id',
+  );
+  return rows;
+}
+
+/** What nobody has looked at yet, oldest first. */
+async function readAsked(db: Queryable): Promise<z.input<typeof askedShape>[]> {
+  const commands = await readCommands(db, ['custody.contact']);
+  return commands
+    .filter(({ state }) => state === 'pending' || state === 'started')
+    .map(({ by, payload, issuedAt, ref }) => {
+      const { email, webhook } = payload as { email?: string; webhook?: { url: string } };
+      return {
+        user: by ?? '',
+        email: email ?? null,
+        webhook: webhook?.url ?? null,
+        at: issuedAt.toISOString(),
+        result: resultOf(ref),
+      };
+    });
 }
 
 export function contactOperations({ pools }: { pools: TenantPools }): Operation[] {
@@ -61,11 +74,17 @@ export function contactOperations({ pools }: { pools: TenantPools }): Operation[
       summary: 'Who is told when custody changes hands.',
       access: { right: 'read-custody' },
       answers: {
-        200: { description: 'The newest of each admin.', schema: z.object({ contacts: z.array(contactView) }) },
+        200: {
+          description: 'Who is told now, and what was asked for that the signing plane has not verified yet.',
+          schema: z.object({ contacts: z.array(contactShape), asked: z.array(askedShape) }),
+        },
       },
       async handle({ caller }) {
-        const commands = await pools.use(caller, (db) => readCommands(db, ['custody.contact']));
-        return reply(200, { contacts: viewsOf(commands) });
+        const answer = await pools.use(caller, async (db) => {
+          const contacts = await readContacts(db);
+          return { contacts, asked: await readAsked(db) };
+        });
+        return reply(200, answer);
       },
     }),
 

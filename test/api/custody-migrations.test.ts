@@ -428,9 +428,11 @@ describe('custody over HTTP', function () {
     });
   });
 
+  const contacts = async () => (await api.get('/v1/custody/contacts', token('user_ada'))).json;
+  const setContact = (user: string, body: object) => api.call('PUT', '/v1/custody/contacts/mine', token(user), body);
+
   it('contacts are each admin’s own; the webhook’s secret is shown once', async () => {
-    assert.deepEqual((await api.get('/v1/custody/contacts', token('user_ada'))).json.contacts, []);
-    const set = (user: string, body: object) => api.call('PUT', '/v1/custody/contacts/mine', token(user), body);
+    assert.deepEqual(await contacts(), { contacts: [], asked: [] });
     for (const body of [
       {},
       { email: 'nobody' },
@@ -438,20 +440,35 @@ describe('custody over HTTP', function () {
       { webhook: 'http://example.com/' },
       { webhook: 'https://a:b@example.com/' },
     ]) {
-      assertProblem(await set('user_ada', body), 422, 'invalid-body');
+      assertProblem(await setContact('user_ada', body), 422, 'invalid-body');
     }
-    assert.equal((await set('user_bob', { email: 'bob@example.com' })).status, 202);
-    assert.equal((await set('user_ada', { email: 'old@example.com' })).status, 202);
-    const answer = await set('user_ada', { email: 'security@example.com', webhook: 'https://example.com/kiff' });
+    const bob = await setContact('user_bob', { email: 'bob@example.com' });
+    const old = await setContact('user_ada', { email: 'old@example.com' });
+    const answer = await setContact('user_ada', { email: 'security@example.com', webhook: 'https://example.com/kiff' });
     assert.match(answer.json.webhookSecret, /^whsec_[A-Za-z0-9+/]{43}=$/);
-    const { json, text } = await api.get('/v1/custody/contacts', token('user_ada'));
+    const asked = await contacts();
+    assert.deepEqual(asked.contacts, [], 'nobody is told because somebody said so');
     assert.deepEqual(
-      json.contacts.map((one: any) => [one.user, one.email, one.webhook]),
+      asked.asked.map((one: any) => [one.user, one.email, one.webhook, one.result]),
       [
-        ['user_bob', 'bob@example.com', null],
-        ['user_ada', 'security@example.com', 'https://example.com/kiff'],
+        ['user_bob', 'bob@example.com', null, bob.json.result],
+        ['user_ada', 'old@example.com', null, old.json.result],
+        ['user_ada', 'security@example.com', 'https://example.com/kiff', answer.json.result],
       ],
     );
-    assert.ok(!text.includes(answer.json.webhookSecret));
+    await rows.keepContact(bob.json.ref, 'user_bob');
+    await rows.keepContact(old.json.ref, 'user_ada');
+    await rows.finish(answer.json.ref, 'failed', 'not-a-member');
+    const told = await contacts();
+    assert.deepEqual(
+      told.contacts.map((one: any) => [one.user, one.email, one.webhook]),
+      [
+        ['user_ada', 'old@example.com', null],
+        ['user_bob', 'bob@example.com', null],
+      ],
+      'what stood before a refused one still stands',
+    );
+    assert.deepEqual(told.asked, []);
+    assert.ok(!JSON.stringify([asked, told]).includes(answer.json.webhookSecret));
   });
 });

@@ -59,6 +59,12 @@ export class SagaRows {
     await this.#sealing.query('SELECT kiff.note_custody_step($1, $2, $3, $4)', [migration, step, state, proof]);
   }
 
+  /** Believes whom to tell, as the signer does once it has verified who set it. */
+  async keepContact(ref: string, user: string): Promise<void> {
+    await this.#signing.query('SELECT kiff.keep_custody_contact($1, $2)', [await this.command(ref), user]);
+    await this.finish(ref, 'done');
+  }
+
   async giveUp(migration: string, why: string): Promise<void> {
     await this.#sealing.query('SELECT kiff.give_up_custody($1, $2)', [migration, why]);
   }
