@@ -11,6 +11,13 @@ export class Refused extends Error {
   override readonly name = 'Refused';
 }
 
+/** Nobody answers there. What was asked may have been done all the same. */
+export class Unreachable extends Refused {
+  constructor() {
+    super('the custody API cannot be reached');
+  }
+}
+
 export type CustodyApi = (method: 'GET' | 'POST', path: string, body?: object) => Promise<unknown>;
 
 export function createCustodyApi({ url, token, tokenCommand }: CustodyEnv): CustodyApi {
@@ -34,7 +41,7 @@ export function createCustodyApi({ url, token, tokenCommand }: CustodyEnv): Cust
         ...(body && { body: JSON.stringify(body) }),
       });
     } catch {
-      throw new Refused('the custody API cannot be reached');
+      throw new Unreachable();
     }
   }
 

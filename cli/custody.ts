@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { printable, UsageError, type Command, type Terminal } from './command.ts';
-import { createCustodyApi, Refused, type CustodyApi } from './custody-api.ts';
+import { createCustodyApi, Refused, Unreachable, type CustodyApi } from './custody-api.ts';
 import { custodyLines, migrationLines, type CustodySeen, type MigrationSeen } from './custody-view.ts';
 import { readCustodyEnv } from './env.ts';
 
@@ -77,11 +77,21 @@ async function settled(api: CustodyApi, asked: unknown): Promise<void> {
   }
 }
 
-/** On a terminal the view is drawn over the last one; elsewhere each news is a text of its own. @returns the exit code */
+/**
+ * On a terminal the view is drawn over the last one; elsewhere each news is a text of its own. It takes days: an API that was there and
+ * is away now is waited for. @returns the exit code
+ */
 async function watch(api: CustodyApi, id: string, { stdout }: Terminal): Promise<number> {
   let drawn: string[] = [];
   for (;;) {
-    const view = (await api('GET', path(id))) as MigrationSeen;
+    let view: MigrationSeen;
+    try {
+      view = (await api('GET', path(id))) as MigrationSeen;
+    } catch (error) {
+      if (!(error instanceof Unreachable) || drawn.length === 0) throw error;
+      await delay(POLL_MILLISECONDS);
+      continue;
+    }
     const lines = migrationLines(view);
     if (lines.join('\n') !== drawn.join('\n')) {
       if (stdout.isTTY === true && drawn.length > 0) stdout.write(`\u001b[${drawn.length}F\u001b[J`);

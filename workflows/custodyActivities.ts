@@ -9,11 +9,11 @@ import type { CustodySigningActivities } from '../activities/signing/custody/cre
 import { ANCHORING_QUEUE, KEYADMIN_QUEUE, SEALING_QUEUE, SIGNING_QUEUE } from './ids.ts';
 
 const retry = { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '30s' } as const;
-const sealing = { taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', retry } as const;
 /** A process that is killed in the middle of a step is noticed after this (workers/signs-of-life.ts). */
 const heartbeatTimeout = '6s';
+const sealing = { taskQueue: SEALING_QUEUE, startToCloseTimeout: '10s', heartbeatTimeout, retry } as const;
 const signing = { taskQueue: SIGNING_QUEUE, startToCloseTimeout: '60s', heartbeatTimeout, retry } as const;
-const anchoring = { taskQueue: ANCHORING_QUEUE, startToCloseTimeout: '10s', retry } as const;
+const anchoring = { taskQueue: ANCHORING_QUEUE, startToCloseTimeout: '10s', heartbeatTimeout, retry } as const;
 const keyadmin = { taskQueue: KEYADMIN_QUEUE, startToCloseTimeout: '30s', heartbeatTimeout, retry } as const;
 
 /** Reads. */

@@ -25,13 +25,12 @@ import { fixedFailures } from '../../workers/fixed-failures.ts';
 import { signsOfLife } from '../../workers/signs-of-life.ts';
 import { startInbox, startWith } from '../../workers/sealing/inbox.ts';
 import { ANCHORING_QUEUE, custodyId, KEYADMIN_QUEUE, SEALING_QUEUE, SIGNING_QUEUE } from '../../workflows/ids.ts';
-import { createPlane, CUSTODY_ORIGIN, type Plane } from '../activities/plane.ts';
-import { sessionToken } from '../api/session-tokens.ts';
+import { createPlane, type Plane } from '../activities/plane.ts';
 import { until } from '../main-job/client.ts';
 import { startOwnTemporal, type OwnTemporal } from '../own-temporal.ts';
 import type { TestTenant } from '../product-database.ts';
 import { createTenantKey, type TenantKey } from '../tenant-kms.ts';
-import { createPeople, type Admin, type People } from './people.ts';
+import { createAdmins, type Admin, type Admins, type Outcome, type Wanted } from './admins.ts';
 import '../quiet-temporal.ts';
 
 /** Seconds. A migration takes the time of a few blocks. */
@@ -48,15 +47,26 @@ const COOLING_OFF_SECONDS = 6;
 /** Milliseconds. */
 const PATIENCE = 120_000;
 
+/** What its admins do. */
+export interface People {
+  /** Asks for a migration. @returns its id, which is also the command's ref */
+  start(by: Admin, wanted: Wanted): Promise<string>;
+  approve(by: Admin, migration: string): Promise<unknown>;
+  /** @returns the command's ref */
+  veto(by: Admin, migration: string, kind?: 'veto' | 'cancel'): Promise<string>;
+  leaves: Admins['leaves'];
+  answer(ref: string): Promise<Outcome>;
+}
+
 /** A tenant with two admins, whose log is sealed every second. */
 export interface Company {
   tenant: TestTenant;
   people: People;
-  admins: [Admin, Admin];
+  admins: readonly [Admin, Admin];
   /** A key in the tenant's own account. */
   key(): Promise<TenantKey>;
   /** Asks for a migration and approves it twice. @returns its id, which is also the command's ref */
-  migrate(ask: { custody: 1 | 2; keyArn?: string; deleteOldKey?: boolean }): Promise<string>;
+  migrate(wanted: Wanted): Promise<string>;
   /** Waits until a step of a migration stands so. */
   reached(migration: string, step: string, state?: string): Promise<void>;
   steps(migration: string): Promise<string[]>;
@@ -125,6 +135,7 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
   });
   const inbox = startInbox({ pool, databaseUrl: urls.kiff_sealing, start: startWith(temporal.client), log });
 
+  const evidence = createAdmins(plane);
   const companies: { company: Company; running: Promise<void> }[] = [];
   const over = new AbortController();
 
@@ -144,24 +155,24 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
 
   async function createCompany(): Promise<Company> {
     const tenant = await plane.tenant({ register: false });
-    const people = await createPeople({
-      tenantId: tenant.id,
-      custodyUrl: tenant.custodyUrl,
-      sql: (text, values) => plane.database.sql(text, values),
-      registry: { chainId: plane.database.chainId, contract: plane.registry.address },
-      origin: CUSTODY_ORIGIN,
-      token: (user, organisation) => sessionToken({ user, organisation }),
-    });
     const onChain = () => readLogState(plane.chain, plane.registry.address, tenant.logId);
     await until('the log to be registered', async () => (/^0x0+$/.test((await onChain()).signer) ? undefined : true));
-    const admins: [Admin, Admin] = [await people.admin(), await people.admin()];
+    const [first, second] = await evidence.admins(tenant, 2);
+    const admins = [first!, second!] as const;
+    const people: People = {
+      leaves: (admin) => evidence.leaves(admin),
+      answer: (ref) => evidence.answer(ref),
+      start: async (by, wanted) => (await evidence.ask(tenant, by, wanted)).migration,
+      approve: (by, migration) => evidence.approve(tenant, by, migration),
+      veto: (by, migration, kind) => evidence.veto(tenant, by, migration, kind),
+    };
     const company: Company = {
       tenant,
       people,
       admins,
       key: () => createTenantKey(plane.kmsAs('tenant'), tenant.origin),
-      async migrate(ask) {
-        const migration = await people.start(admins[0], ask);
+      async migrate(wanted) {
+        const migration = await people.start(admins[0], wanted);
         for (const admin of admins) await people.approve(admin, migration);
         return migration;
       },
@@ -174,7 +185,7 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
               [migration, step, state],
             );
             if (row !== undefined) return true;
-            const { state: answered, reason } = (await people.standing(migration)) ?? {};
+            const { state: answered, reason } = (await evidence.standing(migration)) ?? {};
             if (answered !== undefined && answered !== 'started') throw new Error(`it ended: ${answered} ${reason}`);
             return undefined;
           },
@@ -244,7 +255,6 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
           .getHandle(custodyId(company.tenant.id))
           .terminate()
           .catch(() => undefined);
-        await company.people.stop();
       }
       await temporal.client.workflow.getHandle('wallet').terminate();
       for (const { worker } of workers) worker.shutdown();

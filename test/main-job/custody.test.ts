@@ -1,59 +1,127 @@
-/** C3: custody passes on the whole stack while every process of the signing plane is killed at every boundary between two steps. */
+/**
+ * C3: custody passes on the whole stack, asked for with `kiff custody` and approved over HTTP, while every process of the signing plane is
+ * killed at every boundary between two steps, and the APIs at some.
+ */
 import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { LOCAL_PARTY } from '../../dev/clerk.ts';
 import type { ProcessName } from '../../dev/processes.ts';
+import { packageRoot } from '../../dev/root.ts';
 import type { LocalTenant } from '../../dev/tenant.ts';
 import type { Hex } from '../../protocol/hex.ts';
 import { toHex } from '../../protocol/hex.ts';
 import { logId } from '../../protocol/logid.ts';
 import { readLogState } from '../../activities/chain/registry.ts';
-import { localPeople, localTenantKey } from '../custody/local-people.ts';
-import type { People } from '../custody/people.ts';
-import { auditRecord, get, post, untilLevel } from './client.ts';
-import { localStack, type LocalStack } from './local-stack.ts';
+import { localPeople, localTenantKey, type LocalAdmin, type LocalPeople } from '../custody/local-people.ts';
+import { auditRecord, get, post, until, untilLevel } from './client.ts';
+import { localStack, type Answer, type LocalStack } from './local-stack.ts';
 import { assertUnbroken, storedSeals } from './unbroken.ts';
 
 const KILLED: readonly ProcessName[] = ['sealing', 'signing', 'anchoring', 'keyadmin'];
+/** Killed as well, at every third boundary: a migration goes on without them. */
+const APIS: readonly ProcessName[] = ['api', 'custody'];
+
+/** Milliseconds. */
+const PATIENCE = 120_000;
 
 describe('custody under kills', function () {
-  this.timeout(420_000);
+  this.timeout(600_000);
   let local: LocalStack;
   let tenant: LocalTenant;
-  let people: People;
+  let people: LocalPeople;
 
   before(async () => {
     local = await localStack();
     tenant = await local.tenant();
-    people = await localPeople(local, tenant);
+    people = localPeople(local.stack, tenant);
   });
-  after(() => people?.stop());
 
-  const onChain = () =>
-    readLogState(local.chain, local.stack.around.contract, logId(tenant.genesisSigner, tenant.origin));
+  const file = (name: string): string => join(local.stack.around.state, name);
 
-  /** Kills everything whenever a step was done or undone, until the migration's command is answered. @returns how often */
+  /** `kiff custody` as an admin runs it: with a command that prints session tokens. */
+  function kiffCustody(by: LocalAdmin, ...args: string[]): Promise<Answer> {
+    const { apiUrl, around } = local.stack;
+    writeFileSync(file('dev.json'), JSON.stringify({ apiUrl, clerkParty: LOCAL_PARTY }));
+    const kiff = `'${process.execPath}' '${join(packageRoot, 'dist/cli/kiff.js')}'`;
+    return local.kiff(['custody', ...args], {
+      PATH: process.env['PATH'] ?? '',
+      KIFF_CUSTODY_URL: people.url,
+      KIFF_SESSION_COMMAND: `${kiff} dev-token --state '${around.state}' --tenant ${tenant.id} --user ${by.user}`,
+    });
+  }
+
+  /** Kills everything whenever a step was done or undone, until the migration has ended. @returns how often */
   async function killAtBoundaries(migration: string): Promise<string[]> {
     const seen: string[] = [];
     let last = '0';
-    for (;;) {
-      const rows = await local.sql<{ id: string; step: string; state: string }>(
-        `SELECT id, step, state FROM kiff.custody_steps WHERE migration = $1 AND id > $2 AND state IN ('done', 'undone') ORDER BY id`,
-        [migration, last],
+    for (let boundary = 0; ; boundary++) {
+      const rows = await until(
+        'the next step',
+        async () => {
+          const steps = await local.sql<{ id: string; step: string; state: string }>(
+            `SELECT id, step, state FROM kiff.custody_steps WHERE migration = $1 AND id > $2 AND state IN ('done', 'undone') ORDER BY id`,
+            [migration, last],
+          );
+          if (steps.length > 0) return steps;
+          const ended = await local.sql('SELECT FROM kiff.custody_migrations WHERE id = $1 AND ended_at IS NOT NULL', [
+            migration,
+          ]);
+          return ended.length > 0 ? [] : undefined;
+        },
+        PATIENCE,
       );
-      if (rows.length > 0) {
-        last = rows.at(-1)!.id;
-        seen.push(...rows.map(({ step, state }) => `${step} ${state}`));
-        await Promise.all(KILLED.map((name) => local.kill(name)));
-        await Promise.all(KILLED.map((name) => local.revive(name)));
-      }
-      const answer = await people.standing(migration);
-      if (answer !== undefined && answer.state !== 'started') return seen;
+      if (rows.length === 0) return seen;
+      last = rows.at(-1)!.id;
+      seen.push(...rows.map(({ step, state }) => `${step} ${state}`));
+      const killed = boundary % 3 === 0 ? [...KILLED, ...APIS] : KILLED;
+      await Promise.all(killed.map((name) => local.kill(name)));
+      await Promise.all(killed.map((name) => local.revive(name)));
     }
   }
 
+  /** Posts the record again, under its id, as long as nobody answers. @returns its id */
+  async function posted(): Promise<string> {
+    const record = auditRecord();
+    const { id } = await until(`${record.id} to be accepted`, () =>
+      post(local.stack.apiUrl, tenant, record).catch((error: unknown) => {
+        if (error instanceof TypeError) return undefined; // fetch found nobody
+        throw error;
+      }),
+    );
+    return id;
+  }
+
+  async function receiptOf(record: string): Promise<string> {
+    await untilLevel(local.stack.apiUrl, tenant, record, 'final', PATIENCE);
+    const { status, text } = await get(local.stack.apiUrl, tenant, `/v1/records/${encodeURIComponent(record)}/receipt`);
+    assert.equal(status, 200, text);
+    return text;
+  }
+
+  /** As whoever has a receipt or a certificate, the policy and a node would. */
+  async function assertVerifies(document: string): Promise<void> {
+    const { text: policy } = await get(local.stack.apiUrl, tenant, '/.well-known/kiff-policy.json');
+    writeFileSync(file('custody-policy.json'), policy);
+    writeFileSync(file('custody-document.json'), document);
+    const { code, stdout, stderr } = await local.kiff([
+      'verify',
+      file('custody-document.json'),
+      '--policy',
+      file('custody-policy.json'),
+      '--rpc',
+      local.stack.around.rpcUrl,
+    ]);
+    assert.equal(code, 0, stdout + stderr);
+  }
+
   /** Chain, directory, journal and log agree on who signs; nothing is held, nothing is missing. */
-  async function assertWhole(signer: Hex, epoch: number, records: readonly string[]): Promise<void> {
-    for (const id of records) await untilLevel(local.stack.apiUrl, tenant, id, 'final', 120_000);
-    const state = await onChain();
+  async function assertWhole(signer: Hex, epoch: number): Promise<void> {
+    const state = await readLogState(
+      local.chain,
+      local.stack.around.contract,
+      logId(tenant.genesisSigner, tenant.origin),
+    );
     assert.deepEqual([state.signer, state.epoch], [signer, epoch]);
     const [row] = await local.sql<{ signer: Buffer; epoch: number; held: boolean }>(
       'SELECT coalesce(current_signer, genesis_signer) AS signer, epoch, held_since IS NOT NULL AS held FROM kiff.logs WHERE tenant = $1',
@@ -63,41 +131,41 @@ describe('custody under kills', function () {
     await assertUnbroken(local, tenant);
     const seals = await storedSeals(local, tenant);
     assert.ok(seals.filter(({ level }) => level === 'final').length >= 2);
-    for (const id of records) {
-      const { status } = await get(local.stack.apiUrl, tenant, `/v1/records/${encodeURIComponent(id)}/receipt`);
-      assert.equal(status, 200, 'each has its receipt');
-    }
   }
-
-  const signerOf = async (migration: string): Promise<Hex> => {
-    const [row] = await local.sql<{ new_signer: Buffer }>(
-      'SELECT new_signer FROM kiff.custody_migrations WHERE id = $1',
-      [migration],
-    );
-    return toHex(row!.new_signer);
-  };
 
   it('C3: it ends wholly new, to the tenant’s KMS and back to ours, and no record or seal is lost', async () => {
     const admins = [await people.admin(), await people.admin()] as const;
-    const { arn } = await localTenantKey(local, tenant);
+    const { arn } = await localTenantKey(local.stack, tenant);
+    const before = await receiptOf(await posted());
     const records: string[] = [];
     for (const [epoch, ask] of [
-      [1, { custody: 2, keyArn: arn }],
-      [2, { custody: 1 }],
+      [1, ['--to', 'tenant-kms', '--key', arn]],
+      [2, ['--to', 'cloud']],
     ] as const) {
       const began = performance.now();
-      const migration = await people.start(admins[0], ask);
+      const watching = kiffCustody(admins[0], 'start', ...ask, '--watch');
+      const migration = await people.current(admins[0]);
       const killing = killAtBoundaries(migration);
       for (const admin of admins) await people.approve(admin, migration);
-      records.push((await post(local.stack.apiUrl, tenant, auditRecord())).id);
+      records.push(await posted());
       const boundaries = await killing;
-      assert.deepEqual(await people.answer(migration), { state: 'done', reason: null });
+      const { code, stdout, stderr } = await watching;
+      assert.equal(code, 0, stdout + stderr);
+      assert.match(stdout, /✓ certificate/);
       console.log(
         `        epoch ${epoch}: ${boundaries.length} boundaries in ${((performance.now() - began) / 1000).toFixed(0)} s`,
       );
-      records.push((await post(local.stack.apiUrl, tenant, auditRecord())).id);
       assert.ok(boundaries.length >= (epoch === 1 ? 14 : 13), boundaries.join(', '));
-      await assertWhole(await signerOf(migration), epoch, records);
+      records.push(await posted());
+      const across = await receiptOf(records.at(-1)!);
+      const { handovers } = JSON.parse(across) as { handovers: unknown[] };
+      assert.equal(handovers.length, epoch, 'the receipt tells of every succession before its seal');
+      await assertVerifies(across);
+      const seen = await people.see(admins[1], migration);
+      assert.deepEqual([seen.state, seen.reason], ['completed', null]);
+      await assertWhole(seen.newSigner!, epoch);
+      await assertVerifies(JSON.stringify(seen.certificate));
     }
+    for (const receipt of [before, ...(await Promise.all(records.map(receiptOf)))]) await assertVerifies(receipt);
   });
 });

@@ -11,7 +11,7 @@ import { createPasskey } from '../../passkey.ts';
 import type { TestTenant } from '../../product-database.ts';
 import { createTenantKey } from '../../tenant-kms.ts';
 import { createPlane, CUSTODY_ORIGIN, failsAs, type Plane } from '../plane.ts';
-import { createAdmins, type Admin } from './admins.ts';
+import { createAdmins, type Admin } from '../../custody/admins.ts';
 
 describe('custody: evidence', function () {
   this.timeout(120_000);

@@ -6,7 +6,7 @@ import type { CustodySigningActivities } from '../../../activities/signing/custo
 import type { Hex } from '../../../protocol/hex.ts';
 import type { TestTenant } from '../../product-database.ts';
 import { failsAs, type Plane } from '../plane.ts';
-import { createAdmins, type Admin } from './admins.ts';
+import { createAdmins, type Admin } from '../../custody/admins.ts';
 
 export interface Migration {
   tenant: TestTenant;

@@ -23,7 +23,7 @@ import { sealingKeys } from '../../../workers/reconcile/drift.ts';
 import { anvil } from '../../parts.ts';
 import { createPlane, failsAs, type Plane } from '../plane.ts';
 import { recoveryPlane } from '../recovery-plane.ts';
-import type { Admin } from './admins.ts';
+import type { Admin } from '../../custody/admins.ts';
 import { createSteps, type Steps } from './steps.ts';
 
 describe('custody: a log passes to a tenant’s KMS key, and back', function () {
