@@ -41,7 +41,6 @@ export interface Fleet {
  * @param domain chain and contract that the seals are signed for
  */
 export async function createFleet(database: ProductDatabase, firstPeriod: number, domain: Domain): Promise<Fleet> {
-  const migration = await database.connect(database.urls.kiff_migrate);
   const sealing = await database.connect(database.urls.kiff_sealing);
   const signing = await database.connect(database.urls.kiff_signing);
   const tenantSql = readMigrations('tenant')
@@ -87,7 +86,10 @@ export async function createFleet(database: ProductDatabase, firstPeriod: number
             ${tenantSql.replaceAll('{{tenant}}', id)};
             RESET ROLE;`,
         );
+        // A connection that has made some thousand schemas keeps them all in its caches, and slows down with each.
+        const migration = await database.connect(database.urls.kiff_migrate);
         await migration.query(`BEGIN; ${schemas.join('\n')} COMMIT;`);
+        await migration.end();
         await sealing.query(
           some
             .map(
