@@ -1,14 +1,13 @@
 import type { Runner } from 'mocha';
+import { EXIT_CODES } from '../dev/lanes.ts';
 import { stopParts } from './parts.ts';
-
-const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 } as const;
 
 /**
  * Makes Ctrl-C end the parts before the tests end: mocha itself would die at once. A Ctrl-C under npm arrives twice, from
  * the terminal and from npm, so the listeners stay and stopping is repeatable. Parts start when a test first asks for them.
  */
 export function mochaGlobalSetup(this: Runner): void {
-  for (const [signal, code] of Object.entries(exitCodes)) {
+  for (const [signal, code] of Object.entries(EXIT_CODES)) {
     process.on(signal, () => {
       this.abort(); // or the remaining tests would fail for want of their parts, at length
       stopParts().then(

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { lastLine, runLanes, type Lane } from '../../dev/test.ts';
+import { lastLine, runLanes, type Lane } from '../../dev/lanes.ts';
 
 const suite = (name: string, tests: string): string =>
   `describe('${name}', () => { ${tests} }); describe('${name} again', () => { ${tests} });`;
@@ -13,7 +13,7 @@ async function run(...lanes: Lane[]) {
   return { sum: await runLanes(lanes, (text) => (written += text)), written };
 }
 
-describe('dev/test', function () {
+describe('dev/lanes', function () {
   this.timeout(60_000);
   let directory: string;
   before(() => {
