@@ -1,17 +1,34 @@
+import { randomInt } from 'node:crypto';
 import { createServer } from 'node:net';
 
 /**
- * A TCP port on 127.0.0.1 that was free a moment ago. Somebody else can take it before the caller listens on it, so who
- * starts a server on such a port tries again with another one when that fails.
+ * Below the ports that a system hands out by itself, to outgoing connections and to servers that ask for any
+ * (Linux from 32768, macOS and Windows from 49152): with such a port, any connection of a busy machine could take it in the
+ * moment before its server listens. Above 10080, the last one that fetch refuses in this region.
  */
-export async function freePort(): Promise<number> {
+const FIRST = 12_000;
+const END = 32_000;
+
+/**
+ * A TCP port on 127.0.0.1 that nobody listened on a moment ago, drawn at random so that two programs that look for one at
+ * once hardly ever find the same. From `first` on, below `end`.
+ * @throws when a hundred draws in a row are taken
+ */
+export async function freePort(first = FIRST, end = END): Promise<number> {
+  for (let draw = 0; draw < 100; draw++) {
+    const port = randomInt(first, end);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`no free port between ${first} and ${end} on 127.0.0.1`);
+}
+
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
   return await new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      if (address === null || typeof address === 'string') throw new Error('a TCP server has no port');
-      server.close(() => resolve(address.port));
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'EADDRINUSE' || error.code === 'EACCES') resolve(false);
+      else reject(error);
     });
+    server.listen(port, '127.0.0.1', () => void server.close(() => resolve(true)));
   });
 }
