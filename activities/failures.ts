@@ -42,6 +42,9 @@ const KINDS = {
   'kms-denied': { text: 'KMS denied access: the key policy or IAM has changed; ingest is not affected.' },
   'policy-drift': { text: 'The key policy differs from the template; nothing is signed until it is put right.' },
   'foreign-signature': { text: "KMS answered with a signature that is not this log's key's; it was thrown away." },
+  'signer-declined': {
+    text: "The tenant's own signer declined to sign; why, it has said in the tenant's requests. It is asked again.",
+  },
   'signer-absent': { text: "The log's key is the tenant's own, and we cannot call it; its seals wait for the tenant." },
   'chain-disagrees': { text: 'The Base RPC endpoints contradict each other; nothing is believed until they agree.' },
   // Facts that no retry changes: the log is frozen until a person has looked.
@@ -77,6 +80,10 @@ const KINDS = {
   },
   'chain-ahead': { text: 'The chain is ahead of the journal: this looks like an old backup; refused.', final: true },
   'chain-differs': { text: 'The chain holds another seal or signer than the journal; refused.', final: true },
+  diverged: {
+    text: "A key that is the tenant's own has anchored what this journal has never stated; the log is frozen and can only end.",
+    final: true,
+  },
   'final-reorged': { text: 'A block that was final is no longer on the chain; the log is frozen.', final: true },
   'log-frozen': { text: 'The log is frozen; `kiff recover` says why, and the ways on.', final: true },
   'log-ended': { text: 'The log has ended; nothing is signed for it any more.', final: true },
@@ -148,4 +155,5 @@ type AlertName =
   | 'undo-failed'
   | 'onboarding-given-up'
   | 'custody-stuck'
-  | 'notice-undeliverable';
+  | 'notice-undeliverable'
+  | 'signer-answer-refused';

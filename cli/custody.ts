@@ -7,7 +7,7 @@ import { custodyLines, migrationLines, type CustodySeen, type MigrationSeen } fr
 import { readCustodyEnv } from './env.ts';
 
 const USAGE = `Usage: kiff custody status [--json]
-       kiff custody start --to cloud | --to tenant-kms --key ARN [--keep-old-key] [--watch]
+       kiff custody start --to cloud | --to tenant-kms --key ARN | --to tenant-agent --signer ADDRESS [--keep-old-key] [--watch]
        kiff custody show ID [--json]
        kiff custody watch ID
        kiff custody approve ID
@@ -24,8 +24,10 @@ const USAGE = `Usage: kiff custody status [--json]
   veto       stops a migration; no second factor is needed
   cancel     takes it back
 
-  --to KIND         cloud: a fresh key of ours; tenant-kms: yours, in your AWS account: we can sign with it until you revoke it
+  --to KIND         cloud: a fresh key of ours; tenant-kms: yours, in your AWS account: we can sign with it until you revoke it;
+                    tenant-agent: a signer that you run, with which we never can sign
   --key ARN         your key's ARN, for tenant-kms
+  --signer ADDRESS  your signer's address, for tenant-agent
   --keep-old-key    the old key is disabled, and not deleted in the end
   --watch           follows what was started
   --json            prints JSON
@@ -47,7 +49,7 @@ function readArguments(args: readonly string[]) {
     parsed = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { to: { type: 'string' }, key: { type: 'string' }, 'keep-old-key': flag, watch: flag, json: flag },
+      options: { to: { type: 'string' }, key: { type: 'string' }, signer: { type: 'string' }, 'keep-old-key': flag, watch: flag, json: flag },
     });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
@@ -122,9 +124,14 @@ async function act(args: ReturnType<typeof readArguments>, terminal: Terminal): 
       return write(view, migrationLines(view));
     }
     case 'start': {
-      const { to, key } = args;
-      if (to === undefined) throw new UsageError('say --to cloud or --to tenant-kms');
-      const wanted = { custody: to, ...(key !== undefined && { keyArn: key }), deleteOldKey: !args['keep-old-key'] };
+      const { to, key, signer } = args;
+      if (to === undefined) throw new UsageError('say --to cloud, --to tenant-kms or --to tenant-agent');
+      const wanted = {
+        custody: to,
+        ...(key !== undefined && { keyArn: key }),
+        ...(signer !== undefined && { signer: signer.toLowerCase() }),
+        deleteOldKey: !args['keep-old-key'],
+      };
       const { ref } = (await api('POST', '/v1/custody/migrations', wanted)) as { ref: string };
       terminal.stdout.write(`${ref} was asked for\n  approve at   ${env.url}/migrations/${ref}\n`);
       return args.watch ? watch(api, ref, terminal) : 0;

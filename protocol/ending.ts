@@ -25,6 +25,7 @@ export const END_REASONS = [
   'database-behind',
   'chain-ahead',
   'chain-differs',
+  'diverged',
   'final-reorged',
   'clock-ahead',
   'signer-lost',

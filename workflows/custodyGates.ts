@@ -21,6 +21,11 @@ import { killHandover, dropFreshKey } from './custodyUndo.ts';
 /** Different admins. */
 const APPROVALS = 2;
 const CLOUD = 1;
+const WHOSE: Readonly<Record<number, string>> = {
+  [CLOUD]: 'a fresh key of ours',
+  2: "the tenant's key in KMS",
+  3: "the address of the tenant's own signer",
+};
 
 /** Seconds between two looks in the end, where a signal tells of news anyway. */
 const FOR_PEOPLE = 1800;
@@ -54,7 +59,7 @@ export async function throughTheGates(saga: Saga): Promise<void> {
 const patience = (saga: Saga) => patient(saga.policy.handoverExpiry);
 
 async function identify(saga: Saga): Promise<void> {
-  const whose = saga.custody === CLOUD ? 'a fresh key of ours' : "the tenant's key in KMS";
+  const whose = WHOSE[saga.custody] ?? 'the new signer';
   await takeStep(saga, 'identify', `Looking at ${whose}.`, async () => {
     if (saga.custody === CLOUD) {
       saga.undo.push({ step: 'identify', run: () => dropFreshKey(saga) });
@@ -65,7 +70,7 @@ async function identify(saga: Saga): Promise<void> {
 }
 
 /** The signer's own look at the new signer: its key, and whose it is not. The first look fixes who it is. */
-async function look(saga: Saga): Promise<{ newSigner: string; keyRef: string }> {
+async function look(saga: Saga): Promise<{ newSigner: string; keyRef: string | null }> {
   const seen = await patience(saga).identifySigner.executeWithOptions({ summary: 'Look at the new signer' }, [
     ids(saga),
   ]);

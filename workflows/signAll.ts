@@ -54,7 +54,7 @@ export async function signAll(
   const deadline = Date.now() + periodSeconds * 1000;
   let blocked: Unsigned | null = null;
   for (let left = periodSeconds * 1000; ; left = deadline - Date.now()) {
-    const unsigned = await signOpen(tenantId, throughSeq, left);
+    const unsigned = await signOpen(tenantId, throughSeq, left, say);
     if (unsigned === null) return null;
     // A last try that ran out of time is no news of a key that refused before.
     if (unsigned.level === 'awaiting-signer') return blocked ?? unsigned;
@@ -69,7 +69,12 @@ export async function signAll(
 }
 
 /** One try to sign every unsigned seal up to `throughSeq`. */
-async function signOpen(tenantId: string, throughSeq: number, withinMs: number): Promise<Unsigned | null> {
+async function signOpen(
+  tenantId: string,
+  throughSeq: number,
+  withinMs: number,
+  say: (text: string) => void,
+): Promise<Unsigned | null> {
   const { signSeals } = proxyActivities<SigningActivities>({
     taskQueue: SIGNING_QUEUE,
     // A signer reads every new entry: a million take seconds, and it says how far it has come.
@@ -81,11 +86,13 @@ async function signOpen(tenantId: string, throughSeq: number, withinMs: number):
   const open = await unsignedSeals({ tenantId, throughSeq });
   for (let from = 0; from < open.length; from += SIGN_AT_ONCE) {
     const seqs = open.slice(from, from + SIGN_AT_ONCE);
+    const waiting = open.length - from;
+    if (waiting > 1) say(`Seal ${throughSeq}: waiting for the signer, for whom ${waiting} seals wait by now.`);
     const what = seqs.length === 1 ? `seal ${seqs[0]}` : `seals ${seqs[0]} to ${seqs.at(-1)}`;
     try {
       await signSeals.executeWithOptions({ summary: `KMS-sign ${what}` }, [{ tenantId, seqs }]);
     } catch (error) {
-      const unsigned = unsignedBecause(error);
+      const unsigned = unsignedBecause(error, waiting);
       if (unsigned === null) throw error;
       return unsigned;
     }
@@ -97,7 +104,7 @@ async function signOpen(tenantId: string, throughSeq: number, withinMs: number):
  * Nobody answered in time, or a signer answered, until time ran out, that it could not sign yet, or its key refused; null for
  * anything else.
  */
-function unsignedBecause(error: unknown): Unsigned | null {
+function unsignedBecause(error: unknown, waiting: number): Unsigned | null {
   if (!(error instanceof ActivityFailure)) return null;
   const { cause } = error;
   if (cause instanceof TimeoutFailure) return { level: 'awaiting-signer', why: 'the signer was away' };
@@ -105,7 +112,7 @@ function unsignedBecause(error: unknown): Unsigned | null {
   const { type } = cause;
   return isBlocking(type)
     ? { level: 'signing-blocked', why: BLOCKING[type] }
-    : { level: 'awaiting-signer', why: `the last failure was ${type}` };
+    : { level: 'awaiting-signer', why: `the last failure was ${type}; ${waiting} seals wait` };
 }
 
 function isBlocking(type: string | null | undefined): type is BlockedReason {

@@ -17,7 +17,7 @@ export interface CommandRow {
 export type Ask = z.output<(typeof ASKS)[keyof typeof ASKS]>;
 
 /** Fixed words: they stand in `kiff.command_results` and are read by clients. */
-export type Rejection = 'unknown-kind' | 'bad-payload' | 'not-offered';
+export type Rejection = 'unknown-kind' | 'bad-payload';
 
 const tenantId = z.string().regex(/^[a-z][a-z0-9]{2,23}$/);
 /** The asker's own word for the answer (see the table); the inbox has no use for it. */
@@ -43,10 +43,15 @@ const ASKS = {
     .object({
       ...evidence,
       ref: migrationId,
-      custody: z.union([z.literal(1), z.literal(2)]),
+      custody: z.union([z.literal(1), z.literal(2), z.literal(3)]),
       keyArn: z.string().max(2048).optional(),
+      signer: z
+        .string()
+        .regex(/^0x[0-9a-f]{40}$/)
+        .optional(),
     })
     .refine(({ custody, keyArn }) => (custody === 2) === (keyArn !== undefined))
+    .refine(({ custody, signer }) => (custody === 3) === (signer !== undefined))
     .transform((payload) => ({
       kind: 'custody.start' as const,
       tenantId: payload.tenantId,
@@ -79,16 +84,10 @@ const ASKS = {
   })),
 } as const;
 
-/** What only a signer of the tenant's own says, which no migration has yet. */
-const NOT_OFFERED = /^custody\.(proof|handover|accept)$/;
-const TENANT_AGENT = 3;
-
 /** Pure: the same row is judged the same, however often it comes. */
 export function judgeCommand({ kind, payload, tenant }: CommandRow): { ask: Ask } | { rejected: Rejection } {
-  if (NOT_OFFERED.test(kind)) return { rejected: 'not-offered' };
   if (!Object.hasOwn(ASKS, kind)) return { rejected: 'unknown-kind' };
   if (payload === null || typeof payload !== 'object') return { rejected: 'bad-payload' };
-  if ('custody' in payload && payload.custody === TENANT_AGENT) return { rejected: 'not-offered' };
   const own = kind.startsWith('custody.') ? { tenantId: tenant } : {};
   const parsed = ASKS[kind as keyof typeof ASKS].safeParse({ ...payload, ...own });
   return parsed.success ? { ask: parsed.data } : { rejected: 'bad-payload' };

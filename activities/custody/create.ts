@@ -94,7 +94,7 @@ export function createCustodyActivities({ pool, policy, alert }: CustodyDependen
     },
 
     /** Fixes who is to sign: from here on approvals name it. @throws failure custody-conflict when another one stands */
-    async setNewSigner(of: { migrationId: string; newSigner: Hex; keyRef: string }): Promise<void> {
+    async setNewSigner(of: { migrationId: string; newSigner: Hex; keyRef: string | null }): Promise<void> {
       await pool.query('SELECT kiff.set_new_signer($1, $2, $3)', [
         of.migrationId,
         Buffer.from(fromHex(of.newSigner, 20)),

@@ -18,7 +18,7 @@ import { LEAF_PAGE, readLeaves } from '../log/leaves.ts';
 import { headAt } from '../signing/agreement.ts';
 import type { CustodyJournal } from '../signing/custody/journal.ts';
 import type { Journal, Statement } from '../signing/journal.ts';
-import { currentKey, type SignerKey } from '../signing/signer-key.ts';
+import { CLOUD, currentKey, type SignerKey } from '../signing/signer-key.ts';
 import type { CurrentLog, Directory, StoredSeal } from './directory.ts';
 
 export interface CompareDependencies {
@@ -86,7 +86,10 @@ export async function compareLog(deps: CompareDependencies, log: CurrentLog, dee
   const lastGood = await findLastGood(deps, log, final, finalBlock);
   const stored = await walkSeals(deps, log, now.seq, differs);
   const known = Math.max(now.seq, stored.signedSeq);
-  if (known > journaledSeq) differs('chain-ahead', { journal: journaledSeq, chain: now.seq, signed: stored.signedSeq });
+  const diverged = stored.signedSeq <= journaledSeq && (await isDiverged(journal, key, log, now, journaledSeq));
+  if (diverged) differs('diverged', { seq: lastGood.seq + 1, journal: journaledSeq, chain: now.seq });
+  else if (known > journaledSeq)
+    differs('chain-ahead', { journal: journaledSeq, chain: now.seq, signed: stored.signedSeq });
   else if (await chainDiffers(journal, key, log, now)) differs('chain-differs', { seq: lastGood.seq + 1 });
   if (stored.finalSeq > final.seq) differs('final-reorged', { seq: stored.finalSeq, chain: final.seq });
   // Seals that are journaled and not here: no harm if the records still give exactly those.
@@ -103,7 +106,7 @@ export async function compareLog(deps: CompareDependencies, log: CurrentLog, dee
     journaledSeq,
     chain: { seq: now.seq, finalSeq: final.seq, registered: !/^0x0{40}$/.test(now.signer) },
     ended: (await journal.end(log.logId)) !== null,
-    journalBehind: known > journaledSeq || final.epoch > key.epoch || (await handoverForgotten(deps, log, key)),
+    journalBehind: (known > journaledSeq && !diverged) || final.epoch > key.epoch || (await handoverForgotten(deps, log, key)),
     differences,
     lastGood,
     clockAhead: ahead > AHEAD_SECONDS ? ahead : 0,
@@ -124,6 +127,21 @@ async function chainDiffers(journal: Journal, key: SignerKey, log: CurrentLog, n
   return (
     now.signer !== key.signer || now.epoch !== key.epoch || now.head !== (await headAt(journal, log, key, now.seq))
   );
+}
+
+/**
+ * The signer is the tenant's, and the chain has a seal of it that the journal has not stated: signed without us. (A journal that was
+ * lost would not know what the product database has as signed.)
+ */
+async function isDiverged(
+  journal: Journal,
+  key: SignerKey,
+  log: CurrentLog,
+  now: LogState,
+  journaledSeq: number,
+): Promise<boolean> {
+  if (key.custody === CLOUD || now.signer !== key.signer || now.epoch !== key.epoch) return false;
+  return now.seq > journaledSeq || (await chainDiffers(journal, key, log, now));
 }
 
 /** A handover that the old key has signed, of the next epoch, which the journal does not remember: it may live. */

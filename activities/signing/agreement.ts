@@ -5,7 +5,7 @@ import type { AgreedChain } from '../chain/endpoints.ts';
 import { readLogState, type LogState } from '../chain/registry.ts';
 import { failure } from '../failures.ts';
 import type { Journal, JournalLog, Statement } from './journal.ts';
-import type { SignerKey } from './signer-key.ts';
+import { CLOUD, type SignerKey } from './signer-key.ts';
 
 export interface AgreementDependencies {
   journal: Journal;
@@ -44,7 +44,8 @@ export async function headAt(
 
 /**
  * The chain never knows more than the journal, and agrees with it where it knows something.
- * @throws failure held when the chain has a succession that is not final yet; chain-ahead, chain-differs
+ * @throws failure held when the chain has a succession that is not final yet; chain-ahead, chain-differs; diverged when the key is
+ *   the tenant's, and so what the chain has can be what the tenant anchored without us
  */
 export async function requireAgreement(
   { journal }: Pick<AgreementDependencies, 'journal'>,
@@ -55,7 +56,10 @@ export async function requireAgreement(
   seq: number,
 ): Promise<void> {
   if (state.epoch > key.epoch) throw failure('held');
-  if (state.seq > (last?.seal.seq ?? 0)) throw failure('chain-ahead', { seq });
   const agrees = state.signer === key.signer && state.epoch === key.epoch;
-  if (!agrees || state.head !== (await headAt(journal, log, key, state.seq))) throw failure('chain-differs', { seq });
+  const ours = key.custody === CLOUD;
+  if (state.seq > (last?.seal.seq ?? 0)) throw failure(ours || !agrees ? 'chain-ahead' : 'diverged', { seq });
+  if (!agrees) throw failure('chain-differs', { seq });
+  if (state.head !== (await headAt(journal, log, key, state.seq)))
+    throw failure(ours ? 'chain-differs' : 'diverged', { seq });
 }

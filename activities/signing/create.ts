@@ -5,10 +5,13 @@
  *
  * Crash boundaries: before `journal.state` nothing has happened. After it the statement is fixed, and whoever comes next
  * signs exactly that. After KMS signed, a signature that was not recorded is made again over the same digest. After
- * `journal.signed` the product database is told; if that is lost, the next call tells it again.
+ * `journal.signed` the product database is told; if that is lost, the next call tells it again. A key that is not ours may be away:
+ * so the operator's checkpoint of every tree is journaled and published first, and then the key is asked.
+ *
+ * Past 10 KB because it is one straight path, whose steps are each other's guards.
  */
 import type { KMSClient } from '@aws-sdk/client-kms';
-import type { Seal } from '../../protocol/eip712.ts';
+import { SEAL, type Seal } from '../../protocol/eip712.ts';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 import { checkpointText } from '../../protocol/note.ts';
 import { NO_HEAD, sealDigest, sealHash } from '../../protocol/seal.ts';
@@ -18,6 +21,7 @@ import { signDigest } from '../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../kms/policy.ts';
 import { tenantSchema } from '../../sql/login.ts';
 import { unlessFrozen } from '../log/freeze.ts';
+import { aboutSeal, createAgent, type Asked } from './agent.ts';
 import { readChain, requireAgreement } from './agreement.ts';
 import { tellingBlocked } from './blocked.ts';
 import { noteDeaths } from './custody/deaths.ts';
@@ -26,7 +30,7 @@ import { inspectExtension, inspectOldLeaves, inspectSeals, type Inspected } from
 import type { JournalLog, Statement } from './journal.ts';
 import { learnSuccessions, type LearnDependencies } from './learn.ts';
 import { createSignNote } from './operator-note.ts';
-import { CLOUD, currentKey, keysOf, type SignerKey } from './signer-key.ts';
+import { CLOUD, currentKey, keysOf, TENANT_AGENT, type SignerKey } from './signer-key.ts';
 
 /** How long a compared key policy counts as compared. */
 const POLICY_CHECK_MS = 24 * 60 * 60 * 1000;
@@ -34,8 +38,8 @@ const POLICY_CHECK_MS = 24 * 60 * 60 * 1000;
 /** Stored seals that are held against the journal before a new statement; beyond that many, in turn. */
 const OLD_SEALS = 1_000;
 
-/** A key's reference in KMS: what signs. */
-type KmsKey = SignerKey & { keyRef: string };
+/** Seals whose checkpoints are published beyond those that were asked for, while a key that is not ours is away. */
+const PUBLISHED_AHEAD = 200;
 
 export interface SigningDependencies extends Omit<LearnDependencies, 'heartbeat'> {
   kms: KMSClient;
@@ -60,6 +64,7 @@ export function createSigningActivities(deps: SigningDependencies) {
   const { pool, journal, kms, registry } = deps;
   const policyCheckedAt = new Map<string, number>();
   const signNote = createSignNote(kms);
+  const agent = createAgent(deps);
 
   /** After an end, a product database of before it would have the old log's records taken for the new one's. */
   async function requireSameLog({ tenantId, logId }: JournalLog): Promise<void> {
@@ -69,20 +74,18 @@ export function createSigningActivities(deps: SigningDependencies) {
 
   /**
    * The key that signs now. A succession that is final on chain is learned first, whether or not a migration is there to tell of it.
-   * @throws failure held when the chain has one that is not final; signer-absent
+   * @throws failure held when the chain has one that is not final
    */
-  async function keyFor(log: JournalLog, onChain: LogState): Promise<KmsKey> {
+  async function keyFor(log: JournalLog, onChain: LogState): Promise<SignerKey> {
     const known = await currentKey(journal, log);
     const key = onChain.epoch > known.epoch ? await learnSuccessions(deps, log) : known;
     if (onChain.epoch > key.epoch) throw failure('held');
-    const { keyRef } = key;
-    if (keyRef === null) throw failure('signer-absent', { epoch: key.epoch });
-    return { ...key, keyRef };
+    return key;
   }
 
   /** Before a key's first seal and once a day: a key of ours whose policy drifted is not used. A tenant's policy is the tenant's. */
-  async function checkPolicy({ origin }: JournalLog, { custody, epoch, keyRef }: KmsKey): Promise<void> {
-    if (custody !== CLOUD) return;
+  async function checkPolicy({ origin }: JournalLog, { custody, epoch, keyRef }: SignerKey): Promise<void> {
+    if (custody !== CLOUD || keyRef === null) return;
     const name = `${origin} ${epoch}`;
     const checked = policyCheckedAt.get(name);
     if (checked !== undefined && deps.now() - checked < POLICY_CHECK_MS) return;
@@ -163,36 +166,60 @@ export function createSigningActivities(deps: SigningDependencies) {
     return standing;
   }
 
-  /** The operator's signed note for a tree (C2SP tlog-checkpoint), under the log's origin as key name. */
-  const checkpointFor = ({ origin }: JournalLog, { treeSize, root }: Seal): Promise<string> =>
-    signNote(checkpointText({ origin, size: treeSize, root }), origin);
+  /** The operator's signed note for a tree (C2SP tlog-checkpoint), under the log's origin as key name; the first one stands. */
+  async function checkpointOf({ logId, origin }: JournalLog, { seal, epoch, checkpoint }: Statement): Promise<string> {
+    if (checkpoint !== null) return checkpoint;
+    const note = await signNote(checkpointText({ origin, size: seal.treeSize, root: seal.root }), origin);
+    await journal.checkpointed(logId, epoch, seal.seq, note);
+    const kept = await journal.at(logId, seal.seq);
+    if (kept === null || kept.checkpoint === null) throw failure('unexpected');
+    return kept.checkpoint;
+  }
 
-  /** The statement's signatures: those in the journal, or new ones, of which the first recorded pair stands. */
-  async function signaturesOf(
-    log: JournalLog,
-    { signer, keyRef }: SignerKey,
-    statement: Statement,
-  ): Promise<{ signature: Hex; checkpoint: string }> {
+  /** Asks the tenant's own signer for a seal. */
+  async function askFor({ tenantId, logId }: JournalLog, { signer }: SignerKey, statement: Statement): Promise<Asked> {
+    const { seal } = statement;
+    const before = seal.seq === 1 ? null : await journal.at(logId, seal.seq - 1);
+    return agent.ask<Seal>({
+      tenantId,
+      kind: 'seal',
+      migrationId: null,
+      signer,
+      type: SEAL,
+      statement: seal,
+      seq: seal.seq,
+      about: aboutSeal(statement, before),
+    });
+  }
+
+  /** The key's signature over a statement: ours and tenants' KMS keys are called, a tenant's own signer is asked and waited for. */
+  async function sign(log: JournalLog, key: SignerKey, statement: Statement): Promise<Hex> {
     const { seal, epoch } = statement;
-    if (statement.signature !== null && statement.checkpoint !== null) {
-      return { signature: statement.signature, checkpoint: statement.checkpoint };
+    const asked = key.custody === TENANT_AGENT ? await askFor(log, key, statement) : null;
+    if (statement.signature !== null) {
+      if (asked !== null) await agent.close(asked);
+      return statement.signature;
     }
-    const digest = sealDigest(registry, seal);
-    if (keyRef === null) throw failure('signer-absent', { epoch });
-    const signature = await signDigest(kms, keyRef, digest, signer);
-    await journal.signed(log.logId, epoch, seal.seq, signature, await checkpointFor(log, seal));
+    if (asked === null && key.keyRef === null) throw failure('signer-absent', { epoch });
+    const signature =
+      asked === null
+        ? await signDigest(kms, key.keyRef ?? '', sealDigest(registry, seal), key.signer)
+        : await agent.waitFor(asked);
+    await journal.signed(log.logId, epoch, seal.seq, signature);
     const kept = await journal.at(log.logId, seal.seq);
-    if (kept === null || kept.signature === null || kept.checkpoint === null) throw failure('unexpected');
-    return { signature: kept.signature, checkpoint: kept.checkpoint };
+    if (kept === null || kept.signature === null) throw failure('unexpected');
+    if (asked !== null) await agent.close(asked);
+    return kept.signature;
   }
 
   /** Signs one seal and records the signature. */
-  async function signOne(log: JournalLog, key: KmsKey, onChain: LogState, seq: number): Promise<Hex> {
+  async function signOne(log: JournalLog, key: SignerKey, onChain: LogState, seq: number): Promise<Hex> {
     const statement = await statementFor(log, key, onChain, seq);
     // What was stated in an earlier epoch is that epoch's key's.
     const by = statement.epoch === key.epoch ? key : (await keysOf(journal, log))[statement.epoch];
     if (by === undefined) throw failure('unexpected');
-    const { signature, checkpoint } = await signaturesOf(log, by, statement);
+    const signature = await sign(log, by, statement);
+    const checkpoint = await checkpointOf(log, statement);
     await pool.query(`SELECT ${tenantSchema(log.tenantId)}.record_signature($1, $2, $3, $4, $5, $6, $7)`, [
       seq,
       Buffer.from(fromHex(statement.seal.prev, 32)),
@@ -203,6 +230,34 @@ export function createSigningActivities(deps: SigningDependencies) {
       checkpoint,
     ]);
     return statement.sealHash;
+  }
+
+  /**
+   * States seals, publishes their trees under the operator's checkpoint, and asks the tenant's own signer for all of them at once:
+   * what does not wait for the key.
+   */
+  async function publish(log: JournalLog, key: SignerKey, onChain: LogState, seqs: readonly number[]): Promise<void> {
+    for (const seq of seqs) {
+      const statement = await statementFor(log, key, onChain, seq);
+      const checkpoint = await checkpointOf(log, statement);
+      await pool.query(`SELECT ${tenantSchema(log.tenantId)}.record_checkpoint($1, $2, $3)`, [
+        seq,
+        Buffer.from(fromHex(statement.seal.root, 32)),
+        checkpoint,
+      ]);
+      if (key.custody === TENANT_AGENT && statement.epoch === key.epoch) await askFor(log, key, statement);
+      deps.heartbeat({ seq });
+    }
+  }
+
+  /** Seals with a root behind `after` that were not published, or (after a succession) not stated again yet. */
+  async function unpublished({ tenantId }: JournalLog, after: number, stated: number): Promise<number[]> {
+    const { rows } = await pool.query<{ seq: number }>(
+      `SELECT seq FROM ${tenantSchema(tenantId)}.seals
+        WHERE seq > $1 AND level = 'hashed' AND (checkpoint IS NULL OR seq > $2) ORDER BY seq LIMIT $3`,
+      [after, stated, PUBLISHED_AHEAD],
+    );
+    return rows.map(({ seq }) => seq);
   }
 
   return {
@@ -222,10 +277,12 @@ export function createSigningActivities(deps: SigningDependencies) {
           const key = await keyFor(log, onChain);
           await checkPolicy(log, key);
           const last = await journal.last(log.logId);
-          if (seqs.some((seq) => seq > (last?.seal.seq ?? 0))) {
+          const ahead = key.custody === CLOUD ? [] : await unpublished(log, Math.max(0, ...seqs), last?.seal.seq ?? 0);
+          if ([...seqs, ...ahead].some((seq) => seq > (last?.seal.seq ?? 0))) {
             await requireNotHeld(log);
             if (last !== null) await inspectPast(log, last);
           }
+          if (key.custody !== CLOUD) await publish(log, key, onChain, [...seqs, ...ahead]);
           const hashes: Hex[] = [];
           for (const seq of seqs) {
             hashes.push(await signOne(log, key, onChain, seq));

@@ -135,9 +135,10 @@ export async function inspectSeals(
       row.period === seal.period &&
       row.tree_size === seal.treeSize &&
       is(row.root, seal.root) &&
-      // A statement that was interrupted is signed, or its signature recorded, by whoever comes next.
-      (row.signature === null ||
-        (is(row.prev, seal.prev) &&
+      // A statement that was interrupted is signed, or its signature recorded, by whoever comes next; its checkpoint may be there.
+      ((row.signature === null && (row.checkpoint === null || checkpoint === null || row.checkpoint === checkpoint)) ||
+        (row.signature !== null &&
+          is(row.prev, seal.prev) &&
           is(row.seal_hash, sealHash) &&
           row.epoch === epoch &&
           row.signer !== null &&

@@ -16,7 +16,7 @@ export interface JournalLog {
   periodSeconds: number;
 }
 
-/** One statement as journaled, with its signature once KMS gave one. */
+/** One statement as journaled, with its signature once its key gave one, and the operator's checkpoint of its tree. */
 export interface Statement {
   epoch: number;
   seal: Seal;
@@ -65,7 +65,9 @@ export interface Journal {
   /** Writes a statement unless one stands for its (log, epoch, seq); durable when it returns. */
   state(epoch: number, seal: Seal, sealHash: Hex): Promise<void>;
   /** Keeps the first signature of a statement. */
-  signed(logId: Hex, epoch: number, seq: number, signature: Hex, checkpoint: string): Promise<void>;
+  signed(logId: Hex, epoch: number, seq: number, signature: Hex): Promise<void>;
+  /** Keeps the operator's first checkpoint of a statement's tree. */
+  checkpointed(logId: Hex, epoch: number, seq: number, checkpoint: string): Promise<void>;
   /** How many of a tenant's logs have ended. */
   endedLogs(tenantId: string, chainId: number, contract: Hex): Promise<number>;
   /** The newest order to end a log, or null. */
@@ -116,8 +118,9 @@ interface StatementRow {
 const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
 
 const SELECT_STATEMENT = `
-  SELECT s.epoch, s.seq, s.period, s.tree_size, s.root, s.prev, s.seal_hash, s.rebuilt, g.signature, g.checkpoint
-    FROM journal.standing s LEFT JOIN journal.signatures g USING (log_id, epoch, seq)`;
+  SELECT s.epoch, s.seq, s.period, s.tree_size, s.root, s.prev, s.seal_hash, s.rebuilt, g.signature, c.checkpoint
+    FROM journal.standing s
+    LEFT JOIN journal.signatures g USING (log_id, epoch, seq) LEFT JOIN journal.checkpoints c USING (log_id, epoch, seq)`;
 
 export function createJournal(pool: Pool): Journal {
   const statements = async (logId: Hex, where: string, parameters: unknown[]): Promise<Statement[]> => {
@@ -211,11 +214,16 @@ export function createJournal(pool: Pool): Journal {
         ],
       );
     },
-    async signed(logId, epoch, seq, signature, checkpoint) {
+    async signed(logId, epoch, seq, signature) {
       await pool.query(
-        `INSERT INTO journal.signatures (log_id, epoch, seq, signature, checkpoint)
-         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-        [bytes(logId), epoch, seq, bytes(signature), checkpoint],
+        'INSERT INTO journal.signatures (log_id, epoch, seq, signature) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING',
+        [bytes(logId), epoch, seq, bytes(signature)],
+      );
+    },
+    async checkpointed(logId, epoch, seq, checkpoint) {
+      await pool.query(
+        'INSERT INTO journal.checkpoints (log_id, epoch, seq, checkpoint) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING',
+        [bytes(logId), epoch, seq, checkpoint],
       );
     },
     async endedLogs(tenantId, chainId, contract) {

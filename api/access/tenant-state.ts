@@ -4,7 +4,7 @@ import type { Limits } from './limits.ts';
 import type { Right } from './rights.ts';
 
 /** The tenant schema that this code was written for; one that lags is refused, its neighbours are not. */
-export const TENANT_SCHEMA_VERSION = 9;
+export const TENANT_SCHEMA_VERSION = 10;
 
 /** Columns of `kiff.find_api_key` and `kiff.find_member`. */
 export interface TenantState {

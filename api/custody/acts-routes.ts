@@ -1,11 +1,10 @@
 /**
- * What people and signers do to a migration that is under way. Each is judged here for the caller's sake and left as evidence;
+ * What people do to a migration that is under way. Each is judged here for the caller's sake and left as evidence;
  * what it comes to, the signing plane decides (evidence.ts).
  */
 import { z } from 'zod';
 import type { Registry } from '../../protocol/eip712.ts';
 import type { Hex } from '../../protocol/hex.ts';
-import { recoverSigner, SignatureError } from '../../protocol/signature.ts';
 import type { UserCaller } from '../access/caller.ts';
 import { bearerOf } from '../access/bearer.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
@@ -13,26 +12,14 @@ import { Problem } from '../http/problems.ts';
 import type { Queryable, TenantPools } from '../http/tenant-pools.ts';
 import { personOf } from './authenticate.ts';
 import { left, LEFT } from './commands-routes.ts';
-import { leaveEvidence, ownOf, readCommands, stands, type CustodyKind } from './evidence.ts';
+import { leaveEvidence, ownOf, readCommands, stands } from './evidence.ts';
 import { ofMigration } from './migrations-routes.ts';
-import {
-  acceptDataOf,
-  approvalOf,
-  handoverDataOf,
-  proofOf,
-  readHandovers,
-  readMigration,
-  type HandoverRecord,
-  type Migration,
-} from './migrations.ts';
+import { approvalOf, readHandovers, readMigration, type HandoverRecord, type Migration } from './migrations.ts';
 import { isApproved, readPasskeys, type Passkey, type RelyingParty } from './passkeys.ts';
 import { conflict, refused } from './refusals.ts';
 import { assertionShape, CEREMONY_MILLISECONDS, requestOptionsShape } from './webauthn-shapes.ts';
 
 const MAX_BODY_BYTES = 8 * 1024;
-
-/** 65 bytes: its form is judged where it is recovered, so that each fault has its own sentence. */
-const signed = z.strictObject({ signature: z.string().max(1_024) }).meta({ id: 'SignedStatement' });
 
 const PROBLEMS = ['not-found', 'custody-refused', 'custody-conflict'] as const;
 
@@ -65,17 +52,6 @@ async function handoverOf(db: Queryable, { id, logId }: Migration): Promise<Hand
   return (await readHandovers(db, logId)).findLast(({ migration }) => migration === id);
 }
 
-/** @throws Problem custody-refused, whose reason says what is wrong with it */
-function requireSignature(digest: Hex, signature: string, signer: Hex): void {
-  try {
-    if (recoverSigner(digest, signature) === signer) return;
-  } catch (error) {
-    if (!(error instanceof SignatureError)) throw error;
-    throw refused('bad-signature', `The signature is refused: ${error.message}.`);
-  }
-  throw refused('wrong-signer', 'The signature is of another key, or of another statement.');
-}
-
 export function actsOperations({ pools, registry, party, passkeyMinAgeSeconds, now }: ActsDependencies): Operation[] {
   /** What this person may approve a migration with now. */
   async function usable(db: Queryable, person: UserCaller): Promise<Passkey[]> {
@@ -96,40 +72,6 @@ export function actsOperations({ pools, registry, party, passkeyMinAgeSeconds, n
       throw conflict('approved-already', 'You have approved already; another admin has to.');
     }
     return { challenge: approvalOf(registry, migration).challenge, passkeys: await usable(db, person) };
-  }
-
-  /** A statement that a tenant's own signer has signed; what it is, `digestOf` says from what stands now. */
-  function statement(
-    path: 'proof' | 'handover' | 'accept',
-    summary: string,
-    digestOf: (db: Queryable, migration: Migration & { newSigner: Hex }) => Promise<Hex>,
-  ): Operation {
-    return operation({
-      id: { proof: 'giveProof', handover: 'giveHandover', accept: 'giveAcceptance' }[path],
-      method: 'post',
-      path: `/v1/custody/migrations/{id}/${path}`,
-      tag: 'Migrations',
-      summary,
-      description: 'Of a tenant-agent only: keys that we can call are asked by the signing plane.',
-      access: { right: 'manage-custody' },
-      params: ofMigration,
-      body: { schema: signed, maxBytes: MAX_BODY_BYTES },
-      answers: { 202: LEFT },
-      problems: PROBLEMS,
-      async handle({ caller, params: { id }, body: { signature }, request }) {
-        return left(
-          await pools.use(caller, async (db) => {
-            const active = await activeMigration(db, id);
-            if (active.custody !== 3)
-              throw conflict('not-asked', 'The new key is one that we call; nobody has to sign by hand.');
-            const migration = withSigner(active);
-            requireSignature(await digestOf(db, migration), signature, migration.newSigner);
-            const token = bearerOf(request.get('authorization'));
-            return leaveEvidence(db, `custody.${path}` as CustodyKind, { token, migration: id, signature });
-          }),
-        );
-      },
-    });
   }
 
   /** Stops a migration. */
@@ -224,21 +166,6 @@ export function actsOperations({ pools, registry, party, passkeyMinAgeSeconds, n
           }),
         );
       },
-    }),
-
-    statement('proof', 'Show that the new signer holds its key: a signed CustodyProof.', async (_db, migration) => {
-      if (migration.approvalsExpireAt <= now() / 1000) throw refused('expired', 'The time for the proof is over.');
-      return proofOf(registry, migration).digest;
-    }),
-    statement('handover', 'The new signer’s signature of the Handover.', async (db, migration) => {
-      const record = await handoverOf(db, migration);
-      if (record?.handover == null) throw conflict('not-waiting', 'There is no handover to sign yet.');
-      return handoverDataOf(registry, record.handover).digest;
-    }),
-    statement('accept', 'The new signer’s acceptance. From then on it only goes forward.', async (db, migration) => {
-      const record = await handoverOf(db, migration);
-      if (record?.accept == null) throw conflict('not-waiting', 'There is no acceptance to sign yet.');
-      return acceptDataOf(registry, record.accept.statement).digest;
     }),
 
     stop('veto', 'Stop it. Any admin may, without a second factor.', 'veto-custody'),

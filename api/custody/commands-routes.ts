@@ -12,9 +12,6 @@ const KINDS: CustodyKind[] = [
   'custody.contact',
   'custody.start',
   'custody.approve',
-  'custody.proof',
-  'custody.handover',
-  'custody.accept',
   'custody.veto',
   'custody.cancel',
 ];

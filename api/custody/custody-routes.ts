@@ -32,6 +32,17 @@ const custodyShape = z
       keyRef: z.string().nullable(),
       since: dateTime.nullable(),
     }),
+    ownSigner: z
+      .object({
+        seen: dateTime.nullable().describe('When it last looked for work'),
+        waiting: count.describe('Statements that wait for it'),
+        since: dateTime.nullable().describe('Since when the oldest one waits'),
+        fromSeq: count.nullable().describe('The first seal among them'),
+        declined: z.string().nullable().describe('Why it last declined to sign, in its own words'),
+        refused: z.string().nullable().describe('Why an answer of its was not taken, a fixed word'),
+      })
+      .nullable()
+      .describe('Of a tenant-agent, and while a migration to one asks for signatures: how far it is behind'),
     held: z.boolean().describe('Nothing new is signed while an acceptance is on its way'),
     epochs: z.array(epochShape).describe('Every signer that the log has had, the first one first'),
     migration: z.string().nullable().describe('The migration that is under way'),
@@ -48,6 +59,8 @@ const custodyShape = z
     ),
   })
   .meta({ id: 'Custody' });
+
+const TENANT_AGENT = 3;
 
 interface LogRow {
   origin: string;
@@ -67,6 +80,29 @@ async function readLog(db: Queryable): Promise<LogRow> {
   const { rows } = await db.query<LogRow>('SELECT * FROM kiff.logs');
   if (rows[0] === undefined) throw new Problem('tenant-not-ready', 'This tenant has no log yet.', { retryAfter: 5 });
   return rows[0];
+}
+
+interface SignerRow {
+  seen_at: Date | null;
+  waiting: number;
+  waiting_since: Date | null;
+  first_seq: number | null;
+  declined: string | null;
+  refused: string | null;
+}
+
+async function readOwnSigner(db: Queryable, custody: number): Promise<z.input<typeof custodyShape>['ownSigner']> {
+  const { rows } = await db.query<SignerRow>('SELECT * FROM kiff.own_signer_standing()');
+  const row = rows[0];
+  if (row === undefined || (custody !== TENANT_AGENT && row.waiting === 0)) return null;
+  return {
+    seen: row.seen_at?.toISOString() ?? null,
+    waiting: row.waiting,
+    since: row.waiting_since?.toISOString() ?? null,
+    fromSeq: row.first_seq,
+    declined: row.declined,
+    refused: row.refused,
+  };
 }
 
 async function epochsOf(db: Queryable, log: LogRow): Promise<z.input<typeof epochShape>[]> {
@@ -141,6 +177,7 @@ export function custodyOperations({ pools }: { pools: TenantPools }): Operation[
               keyRef: log.key_ref,
               since: log.epoch === 0 ? (epochs[0]?.since ?? null) : (log.signer_since?.toISOString() ?? null),
             },
+            ownSigner: await readOwnSigner(db, log.custody),
             held: log.held_since !== null,
             epochs,
             migration: migrations.find(({ endedAt }) => endedAt === null)?.id ?? null,

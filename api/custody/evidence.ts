@@ -13,9 +13,6 @@ export type CustodyKind =
   | 'custody.contact'
   | 'custody.start'
   | 'custody.approve'
-  | 'custody.proof'
-  | 'custody.handover'
-  | 'custody.accept'
   | 'custody.veto'
   | 'custody.cancel';
 

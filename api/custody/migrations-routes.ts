@@ -4,6 +4,7 @@ import type { Registry } from '../../protocol/eip712.ts';
 import { bearerOf } from '../access/bearer.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
 import { Problem } from '../http/problems.ts';
+import { hex } from '../http/shapes.ts';
 import type { Queryable, TenantPools } from '../http/tenant-pools.ts';
 import { personOf } from './authenticate.ts';
 import { left, LEFT } from './commands-routes.ts';
@@ -11,7 +12,7 @@ import { custodyName, custodyOf } from './custody-kinds.ts';
 import { leaveEvidence, readCommands, refShape, stands } from './evidence.ts';
 import { migrationShape, migrationView, requestedView, type MigrationView } from './migration-shape.ts';
 import { readHandovers, readMigration, readMigrations, readSteps } from './migrations.ts';
-import { conflict, failedCommand, refused } from './refusals.ts';
+import { conflict, failedCommand } from './refusals.ts';
 
 /** Of one key, not of an alias: an alias can be pointed elsewhere. Region and account are judged by the signing plane. */
 const keyArn = z
@@ -26,11 +27,16 @@ const newMigration = z
   .strictObject({
     custody: custodyName.describe('Who is to hold the key'),
     keyArn: keyArn.optional().describe('Of tenant-kms: your key'),
+    signer: hex(20).optional().describe('Of tenant-agent: the address of your signer’s key'),
     deleteOldKey: z.boolean().default(true).describe('Whether the old key is deleted in the end, if it was ours'),
   })
   .refine(({ custody, keyArn: arn }) => (custody === 'tenant-kms') === (arn !== undefined), {
     error: 'is needed for tenant-kms, and for nothing else',
     path: ['keyArn'],
+  })
+  .refine(({ custody, signer }) => (custody === 'tenant-agent') === (signer !== undefined), {
+    error: 'is needed for tenant-agent, and for nothing else',
+    path: ['signer'],
   })
   .meta({ id: 'NewCustodyMigration' });
 
@@ -75,7 +81,7 @@ export function migrationsOperations({ pools, registry }: MigrationsDependencies
       tag: 'Migrations',
       summary: 'Begin to hand the log’s key over.',
       description:
-        'Everything can be undone until the new key has accepted. Two different admins approve it with passkeys that they registered a day before. tenant-agent is not offered yet.',
+        'Everything can be undone until the new key has accepted. Two different admins approve it with passkeys that they registered a day before. For tenant-agent your signer fetches what it is to sign from the ingest API (/v1/signer/requests).',
       access: { right: 'manage-custody' },
       body: { schema: newMigration, maxBytes: 4 * 1024 },
       answers: {
@@ -97,11 +103,15 @@ export function migrationsOperations({ pools, registry }: MigrationsDependencies
               keyArn: 'arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab',
             },
           },
+          {
+            summary: 'To a signer that you run yourself',
+            type: 'application/json',
+            value: { custody: 'tenant-agent', signer: '0x7e5f4552091a69125d5dfcb7b8c2659029395bdf' },
+          },
         ],
       },
-      async handle({ caller, body: { custody, keyArn: arn, deleteOldKey }, request }) {
+      async handle({ caller, body: { custody, keyArn: arn, signer, deleteOldKey }, request }) {
         const person = personOf(caller);
-        if (custody === 'tenant-agent') throw refused('not-offered', 'A signer of your own is not offered yet.');
         const ref = await pools.use(person, async (db) => {
           const active = (await readMigrations(db)).find(({ endedAt }) => endedAt === null);
           if (active !== undefined) throw conflict('custody-active', `The migration ${active.id} is under way.`);
@@ -109,6 +119,7 @@ export function migrationsOperations({ pools, registry }: MigrationsDependencies
             token: bearerOf(request.get('authorization')),
             custody: custodyOf(custody),
             ...(arn !== undefined && { keyArn: arn }),
+            ...(signer !== undefined && { signer }),
             deleteOldKey,
           });
         });

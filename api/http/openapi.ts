@@ -106,7 +106,7 @@ export function openApiDocument({ tags, ...info }: ApiInfo, operations: readonly
         apiKey: {
           type: 'http',
           scheme: 'bearer',
-          description: 'An API key: kiff_live_<tenant>_<random>. Its scopes are ingest and read.',
+          description: 'An API key: kiff_live_<tenant>_<random>. Its scopes are ingest and read; or signer alone, for the program that holds the tenant’s key.',
         },
         session: {
           type: 'http',
@@ -149,9 +149,16 @@ function securityOf(access: Access): Record<string, string[]>[] {
   const { scope, permission } = ruleFor(access.right);
   return [
     ...(access.optional ? [{}] : []),
-    ...(scope === null ? [] : [{ apiKey: scope === 'any' ? [] : [scope] }]),
+    ...apiKeysOf(scope),
     ...(permission === null ? [] : [{ session: permission === 'member' ? [] : [permission] }]),
   ];
+}
+
+/** Each scope that suffices is a way in of its own. */
+function apiKeysOf(scope: ReturnType<typeof ruleFor>['scope']): { apiKey: string[] }[] {
+  if (scope === null) return [];
+  if (scope === 'any') return [{ apiKey: [] }];
+  return [scope].flat().map((each) => ({ apiKey: [each] }));
 }
 
 function parametersOf(

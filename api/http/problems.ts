@@ -39,6 +39,8 @@ const PROBLEMS = {
   // 409, 422: what was asked of custody; the member "reason" says in a fixed word why not.
   'custody-conflict': { status: 409, title: 'Not now' },
   'custody-refused': { status: 422, title: 'Refused' },
+  // 410: a request for a signature that nobody waits for any more.
+  'request-closed': { status: 410, title: 'Nobody waits for this any more' },
   erased: { status: 409, title: 'The record with this id was erased' },
   // 413, 415: size and form of the body.
   'body-too-large': { status: 413, title: 'The body is too large' },

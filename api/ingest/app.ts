@@ -32,6 +32,7 @@ import { createPublicLogs } from './public-logs.ts';
 import { recordsOperations } from './records-routes.ts';
 import type { Refusals } from './refusals.ts';
 import { sealsOperations } from './seals-routes.ts';
+import { signerOperations } from './signer-routes.ts';
 import type { UsageCounts } from './usage-counts.ts';
 import { usageOperations } from './usage-routes.ts';
 import { verifyPageOperations } from './verify-page.ts';
@@ -73,6 +74,7 @@ const INFO = {
     { name: 'Usage', description: 'What the tenant has used.' },
     { name: 'Logs', description: 'The log that is written to, and those that have ended.' },
     { name: 'Keys', description: 'What agents and programs post and read with.' },
+    { name: 'Signer', description: 'What a tenant’s own signer fetches and answers: it calls us, and is never called.' },
     { name: 'Wallets', description: 'Which wallet belongs to which actor: for attribution, never for access.' },
     { name: 'Audit', description: 'What was done to the tenant and in its name.' },
     { name: 'Clients of KIFF', description: 'What the open-source KIFF CLI and guard SDKs call, in their words.' },
@@ -124,6 +126,7 @@ export function createApp(dependencies: AppDependencies): RequestListener {
       ...auditOperations({ pools }),
       ...logsOperations({ pools, logIdentity }),
       ...guardOperations({ pools, ingest, attributionsFor, limits, now }),
+      ...signerOperations({ pools, logIdentity, isDraining, now }),
       ...meOperations({ pools, now }),
       ...usageOperations({ pools, now }),
       ...notOfferedOperations(),

@@ -91,8 +91,9 @@ export function createAuthenticate(dependencies: AuthenticateDependencies): Auth
     if (over || !timingSafeEqual(row.hash, hash)) throw dead();
     const { scope } = ruleFor(right);
     if (scope === null) throw new Problem('missing-scope', 'An API key may not do this; sign in.');
-    if (scope !== 'any' && !row.scopes.includes(scope))
-      throw new Problem('missing-scope', `The API key lacks the scope "${scope}".`);
+    const enough: readonly string[] = typeof scope === 'string' ? [scope] : scope;
+    if (scope !== 'any' && !row.scopes.some((has) => enough.includes(has)))
+      throw new Problem('missing-scope', `The API key lacks the scope "${enough[0]}".`);
     admitTenant(row, right);
     onKeyUsed?.(row.key_id);
     return {

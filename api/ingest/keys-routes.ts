@@ -9,7 +9,7 @@ import type { Refusals } from './refusals.ts';
 
 const MAX_BODY_BYTES = 16 * 1024;
 
-const scope = z.enum(['ingest', 'read']);
+const scope = z.enum(['ingest', 'read', 'signer']);
 
 function newKeyShape(now: () => number) {
   return z
@@ -23,6 +23,7 @@ function newKeyShape(now: () => number) {
         .min(1)
         .max(2)
         .refine((scopes) => new Set(scopes).size === scopes.length, 'must not repeat a scope')
+        .refine((scopes) => scopes.length === 1 || !scopes.includes('signer'), 'must be signer alone, or without it')
         .default(['ingest', 'read']),
       // A key that is dead when it is made is a mistake of whoever asks for it.
       expires_at: dateTime
@@ -91,6 +92,11 @@ export function keysOperations({ pools, refusals, now }: KeysDependencies): Oper
       examples: {
         bodies: [
           { summary: 'A key that posts and reads', type: 'application/json', value: { label: 'billing agent' } },
+          {
+            summary: 'A key for your own signer, which can do nothing else',
+            type: 'application/json',
+            value: { label: 'our signer', scopes: ['signer'] },
+          },
           {
             summary: 'A key that reads, for some time',
             type: 'application/json',

@@ -239,10 +239,10 @@ function writtenTooLate(journal: Journal): Journal {
         (statement === undefined ? null : { ...statement, signature: null, checkpoint: null, rebuilt: false })
       );
     },
-    async signed(logId, epoch, seq, signature, checkpoint) {
+    async signed(logId, epoch, seq, signature) {
       const statement = held.get(seq);
       if (statement !== undefined) await journal.state(statement.epoch, statement.seal, statement.sealHash);
-      await journal.signed(logId, epoch, seq, signature, checkpoint);
+      await journal.signed(logId, epoch, seq, signature);
     },
   };
 }

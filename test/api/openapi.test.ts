@@ -121,8 +121,34 @@ describe('the described API', () => {
     this.timeout(60_000);
     const person = sessionToken({ organisation: await db.createOrganisation(tenant) });
     const wallet = privateKeyToAccount(generatePrivateKey());
+    const { key: signerKey } = await db.createKey(tenant, { scopes: ['signer'] });
+    /** What the signing plane would ask for. */
+    const asked = (id: string, hash: string) =>
+      db.sql(
+        `INSERT INTO kiff.signer_requests (id, tenant, log_id, kind, signer, struct_hash, digest, seq, request)
+         SELECT $1, tenant, log_id, 'seal', genesis_signer, sha256($2), sha256($2), 1, $3 FROM kiff.logs WHERE tenant = $4`,
+        [
+          id,
+          hash,
+          {
+            logId: tenant.logId,
+            registry: { chainId: db.chainId, contract: db.contract },
+            signer: SIGNER,
+            typedData: { primaryType: 'Seal' },
+            digest: `0x${'00'.repeat(32)}`,
+            seal: { epoch: 1, seq: 1, period: 0, treeSize: 0, root: `0x${'00'.repeat(32)}`, prev: `0x${'00'.repeat(32)}` },
+            previous: null,
+          },
+          tenant.id,
+        ],
+      );
     /** What has to be there for an example, or be in it, and cannot be written down once for all. */
     const prepared: Record<string, () => Promise<RequestInit & { address?: string }>> = {
+      async answerSignerRequest() {
+        await asked('00000000-0000-4000-8000-000000000000', 'one');
+        await asked('00000000-0000-4000-8000-000000000001', 'two');
+        return {};
+      },
       getEnd: async () => ({ address: `/t/${ended.id}/end` }),
       async revokeKey() {
         const { id } = await db.createKey(tenant);
@@ -138,7 +164,9 @@ describe('the described API', () => {
     };
     const send = async (each: ReturnType<typeof operations>[number]): Promise<void> => {
       const byKey = each.operation.security.some((way) => 'apiKey' in way) || each.operation.security.length === 0;
-      const bearer = { authorization: `Bearer ${byKey ? tenant.apiKey : person}` };
+      const bySigner = each.operation.security.every((way) => way['apiKey']?.includes('signer'));
+      const key = bySigner && byKey && each.operation.security.length > 0 ? signerKey : tenant.apiKey;
+      const bearer = { authorization: `Bearer ${byKey ? key : person}` };
       for (const { address, init } of examplesOf(each)) {
         const headers = { ...bearer, ...('headers' in init ? init.headers : {}) };
         const { address: other, ...own } = (await prepared[each.operation.operationId]?.()) ?? {};

@@ -22,8 +22,10 @@ export interface Admin {
 }
 
 export interface Wanted {
-  custody: 1 | 2;
+  custody: 1 | 2 | 3;
   keyArn?: string;
+  /** The address of the tenant's own signer. */
+  signer?: Hex;
   deleteOldKey?: boolean;
 }
 
@@ -131,7 +133,7 @@ export function createAdmins(plane: Pick<Plane, 'database' | 'registry'>) {
       return migration;
     },
     /** The new signer, as the saga notes it. */
-    async name(migrationId: string, { newSigner, keyRef }: { newSigner: Hex; keyRef: string }): Promise<void> {
+    async name(migrationId: string, { newSigner, keyRef }: { newSigner: Hex; keyRef: string | null }): Promise<void> {
       await database.sql('SELECT kiff.set_new_signer($1, $2, $3)', [
         migrationId,
         Buffer.from(fromHex(newSigner, 20)),

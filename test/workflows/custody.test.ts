@@ -7,6 +7,8 @@ import type { Certificate } from '../../protocol/certificate.ts';
 import { toHex } from '../../protocol/hex.ts';
 import { verifyCertificateText } from '../../protocol/verify-certificate.ts';
 import { custodyId, retireKeyId } from '../../workflows/ids.ts';
+import { startIngestApi } from '../api/ingest-api.ts';
+import { createOwnSigner } from '../custody/own-signer.ts';
 import { createStage, type Company, type Stage } from '../custody/stage.ts';
 
 const STEPS =
@@ -132,6 +134,36 @@ describe('a custody migration', function () {
       assert.equal((await keyOf(tenantKeyAlias(tenant.id)))?.DeletionDate?.toISOString(), deletedAt);
     },
 
+    async ownSigner(company) {
+      const { database, registry } = stage.plane;
+      const api = await startIngestApi(database, { contract: registry.address });
+      const { key } = await database.createKey(company.tenant, { scopes: ['signer'] });
+      const own = createOwnSigner(api.url, key);
+      own.come();
+      try {
+        const first = await company.migrate({ custody: 3, signer: own.address });
+        assert.deepEqual(await company.people.answer(first), { state: 'done', reason: null });
+        const { signer, epoch } = await company.onChain();
+        assert.deepEqual([signer, epoch], [own.address, 1]);
+        assert.deepEqual(done(await company.steps(first)).slice(0, 15), [...STEPS, 'disable-old-key', 'certificate']);
+        assert.equal(await company.disagreement(first), null);
+        await assertCertified(first, true);
+        await company.sealed(2);
+        const asked = own.signed.map(({ kind }) => kind).filter((kind) => kind !== 'seal');
+        assert.deepEqual(asked, ['proof', 'shadow', 'shadow', 'handover', 'accept']);
+
+        const second = await company.migrate({ custody: 1 });
+        assert.deepEqual(await company.people.answer(second), { state: 'done', reason: null });
+        assert.equal(await company.disagreement(second), null);
+        await assertCertified(second, false);
+        assert.deepEqual((await company.onChain()).epoch, 2);
+        await company.sealed(1);
+      } finally {
+        await own.leave();
+        await api.stop();
+      }
+    },
+
     async unanswered(company) {
       const migration = await company.people.start(company.admins[0], { custody: 1 });
       await company.people.approve(company.admins[0], migration);
@@ -197,6 +229,8 @@ describe('a custody migration', function () {
 
   it('C12: the tenant takes its key, and gives it back to a fresh one of ours; a veto after the acceptance is too late', () =>
     running.get('roundTrip'));
+  it('C12: the tenant’s own signer, which is never called, takes the log over, seals it, and gives it back', () =>
+    running.get('ownSigner'));
   it('C1: an admin who never answers: it times out, everything is undone, and the audit trail says so', () =>
     running.get('unanswered'));
   it('C2: vetoed during the cooling-off: cancelled on chain, the epoch unchanged', () => running.get('vetoed'));

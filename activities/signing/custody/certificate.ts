@@ -16,7 +16,7 @@ const NOTED = {
   authorise: z.object({ commandIds: z.array(z.number()) }),
   prove: z.object({ signature: hex }),
   trial: z.object({ seals: z.array(z.object({ seq: z.number(), signature: hex })) }),
-  snapshot: z.object({ publicKey: hex, policyHash: hex.nullable() }),
+  snapshot: z.object({ publicKey: hex.nullable(), policyHash: hex.nullable() }),
   'disable-old-key': z.object({ keyArn: z.string(), keyState: z.string(), refusedWith: z.string() }),
 } as const;
 

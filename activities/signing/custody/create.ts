@@ -12,7 +12,11 @@
 import { sha256 } from '@noble/hashes/sha2.js';
 import {
   CUSTODY_PROOF,
+  HANDOVER,
+  HANDOVER_ACCEPT,
+  HANDOVER_CANCEL,
   hashStruct,
+  SEAL,
   typedDigest,
   type Handover,
   type HandoverAccept,
@@ -27,10 +31,11 @@ import { failure, failureType, type Alert } from '../../failures.ts';
 import { signDigest } from '../../kms/keys.ts';
 import { requireSignAllowed } from '../../kms/tenant-key.ts';
 import { unlessFrozen } from '../../log/freeze.ts';
+import { aboutSeal, createAgent, withoutLog, type Question } from '../agent.ts';
 import { readChain, requireAgreement } from '../agreement.ts';
 import { identifyLog } from '../identity.ts';
 import { learnSuccessions, type LearnDependencies } from '../learn.ts';
-import type { SignerKey } from '../signer-key.ts';
+import { TENANT_AGENT, type SignerKey } from '../signer-key.ts';
 import { certificateOf } from './certificate.ts';
 import { noteDeaths } from './deaths.ts';
 import { createEvidence, type EvidenceDependencies, type Verdict } from './evidence.ts';
@@ -61,6 +66,7 @@ const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
 export function createCustodySigningActivities(deps: CustodySigningDependencies) {
   const { pool, journal, custodyJournal, kms, chain, registry } = deps;
   const evidence = createEvidence(deps);
+  const agent = createAgent(deps);
 
   const inTime = async (ref: MigrationRef): Promise<Migration> => {
     const migration = await readMigration(deps, ref);
@@ -72,19 +78,56 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
   };
 
   /** The key that the approvals name, looked at once more. @throws failure custody-refused */
-  async function requireNewSigner(migration: Migration): Promise<{ newSigner: Hex; keyRef: string }> {
+  async function requireNewSigner(migration: Migration): Promise<{ newSigner: Hex; keyRef: string | null }> {
     const judged = await judgeNewSigner(deps, migration);
     if (!judged.ok || judged.newSigner !== migration.newSigner) throw failure('custody-refused');
     return judged;
   }
 
-  /** One key's signature over one statement; the first that was kept stands. */
-  async function signed(migration: Migration, structHash: Hex, signer: Hex, keyRef: string): Promise<Hex> {
-    const { logId } = migration.log;
+  /**
+   * One key's signature over one statement; the first that was kept stands. A key without a reference is a tenant's own signer's: it is
+   * asked, and waited for as long as it is there.
+   * @throws failures signer-absent, signer-declined; those of KMS
+   */
+  async function signed<T extends { readonly logId: Hex }>(
+    { id, log }: Migration,
+    { signer, keyRef }: Pick<SignerKey, 'signer' | 'keyRef'>,
+    what: Pick<Question<T>, 'kind' | 'type' | 'statement'> & { about?: Question['about'] },
+  ): Promise<Hex> {
+    const { kind, type, statement } = what;
+    const { logId } = statement;
+    const structHash = hashStruct(type, statement);
     const known = await custodyJournal.signature(logId, structHash, signer);
-    if (known !== null) return known;
-    const signature = await signDigest(kms, keyRef, typedDigest(registry, structHash), signer);
-    return custodyJournal.keepSignature(logId, structHash, signer, signature);
+    if (keyRef !== null) {
+      if (known !== null) return known;
+      const made = await signDigest(kms, keyRef, typedDigest(registry, structHash), signer);
+      return custodyJournal.keepSignature(logId, structHash, signer, made);
+    }
+    const about = what.about ?? { message: statement };
+    const asked = await agent.ask<T>({
+      tenantId: log.tenantId,
+      kind,
+      migrationId: id,
+      signer,
+      type,
+      statement,
+      about,
+    });
+    const kept =
+      known ?? (await custodyJournal.keepSignature(logId, structHash, signer, await agent.waitFor(asked)));
+    await agent.close(asked);
+    return kept;
+  }
+
+  /** Whether a key would sign now, as far as can be known without a signature. @throws failures signer-absent; those of KMS */
+  async function requireThere({ log }: Migration, keyRef: string | null): Promise<void> {
+    if (keyRef !== null) await requireSignAllowed(kms, keyRef);
+    else if (!(await agent.isThere(log.tenantId))) throw failure('signer-absent');
+  }
+
+  /** A key that we neither call nor may ask is nobody's. @throws failure signer-absent */
+  function requireReachable({ custody, keyRef, epoch }: SignerKey): void {
+    if (keyRef === null && custody !== TENANT_AGENT) throw failure('signer-absent', { epoch });
   }
 
   /** Everything that must have been proved before the old key signs. @throws failure custody-refused */
@@ -119,7 +162,7 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
     );
 
   /** The terms of the migration's handover: those that were fixed first, or new ones that begin with the chain's time. */
-  async function termsOf(migration: Migration, newSigner: Hex, keyRef: string): Promise<JournaledHandover> {
+  async function termsOf(migration: Migration, newSigner: Hex, keyRef: string | null): Promise<JournaledHandover> {
     const { log, nonce, key, epochTo, custody, handoverExpiry } = migration;
     const fixed = await custodyJournal.termsOf(log.logId, nonce);
     if (fixed === null) {
@@ -155,8 +198,21 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
     { handoverHash: hash, keyRef, handover }: JournaledHandover,
     { seq, head, structHash }: { seq: number; head: Hex; structHash: Hex },
   ): Promise<{ seq: number; head: Hex }> {
-    if (keyRef === null) throw failure('signer-absent');
-    const signature = await signed(migration, structHash, handover.to, keyRef);
+    requireReachable({ ...migration.key, custody: handover.custody, keyRef });
+    const { logId } = migration.log;
+    const statement: HandoverAccept = { logId, epochTo: handover.epochTo, handoverHash: hash, seq, head };
+    const last = seq === 0 ? null : await journal.at(logId, seq);
+    const signature = await signed(
+      migration,
+      { signer: handover.to, keyRef },
+      {
+        kind: 'accept',
+        type: HANDOVER_ACCEPT,
+        statement,
+        // What the new signer takes over, for it to look at: the head is this seal's, unless another acceptance came after it.
+        about: { message: statement, standing: last && withoutLog(last.seal) },
+      },
+    );
     await pool.query('SELECT kiff.record_acceptance($1, $2, $3, $4, $5, $6)', [
       bytes(migration.log.logId),
       bytes(hash),
@@ -204,13 +260,15 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
       const migration = await inTime(ref);
       const { log, nonce, approvalsExpireAt: expiresAt } = migration;
       const { newSigner, keyRef } = await requireNewSigner(migration);
-      const structHash = hashStruct(CUSTODY_PROOF, { logId: log.logId, newSigner, nonce, expiresAt });
+      const statement = { logId: log.logId, newSigner, nonce, expiresAt };
+      const structHash = hashStruct(CUSTODY_PROOF, statement);
       if ((await custodyJournal.proofOf(log.logId, nonce, newSigner)) === null) {
         if (deps.now() / 1000 > expiresAt) throw failure('custody-refused');
         await custodyJournal.prove(log.logId, { nonce, newSigner, expiresAt, structHash });
       }
       if ((await custodyJournal.proofOf(log.logId, nonce, newSigner)) !== structHash) throw failure('custody-refused');
-      return { signature: await signed(migration, structHash, newSigner, keyRef) };
+      const proof = { kind: 'proof', type: CUSTODY_PROOF, statement } as const;
+      return { signature: await signed(migration, { signer: newSigner, keyRef }, proof) };
     },
 
     /**
@@ -224,7 +282,12 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
       const statement = await journal.at(log.logId, ref.seq);
       if (statement === null || statement.rebuilt) throw failure('seal-unknown', { seq: ref.seq });
       await custodyJournal.shadow(log.logId, { nonce, epoch: statement.epoch, seq: ref.seq, newSigner });
-      const signature = await signed(migration, statement.sealHash, newSigner, keyRef);
+      const before = ref.seq === 1 ? null : await journal.at(log.logId, ref.seq - 1);
+      const signature = await signed(
+        migration,
+        { signer: newSigner, keyRef },
+        { kind: 'shadow', type: SEAL, statement: statement.seal, about: aboutSeal(statement, before) },
+      );
       return { shadowHash: statement.sealHash, signature };
     },
 
@@ -236,7 +299,7 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
       return unlessFrozen(deps, ref.tenantId, async () => {
         const migration = await inTime(ref);
         const { log, key } = migration;
-        if (key.keyRef === null) throw failure('signer-absent', { epoch: key.epoch });
+        requireReachable(key);
         const { newSigner, keyRef } = await requireNewSigner(migration);
         await requireProved(migration, newSigner);
         await requireChainAgrees(migration);
@@ -244,12 +307,13 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
         const terms = await termsOf(migration, newSigner, keyRef);
         const { handoverHash: hash, handover } = terms;
         if (await custodyJournal.isDead(log.logId, hash)) throw failure('handover-dead');
-        const toSignature = await signed(migration, hash, newSigner, keyRef);
+        const both = { kind: 'handover', type: HANDOVER, statement: handover } as const;
+        const toSignature = await signed(migration, { signer: newSigner, keyRef }, both);
         await recordHandover(migration.id, terms, toSignature, null);
         // A key that would refuse leaves nothing behind that lives.
-        await requireSignAllowed(kms, key.keyRef);
+        await requireThere(migration, key.keyRef);
         await custodyJournal.release(log.logId, hash);
-        const fromSignature = await signed(migration, hash, handover.from, key.keyRef);
+        const fromSignature = await signed(migration, { signer: handover.from, keyRef: key.keyRef }, both);
         await recordHandover(migration.id, terms, toSignature, fromSignature);
         return { handoverHash: hash };
       });
@@ -273,9 +337,8 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
         if (await evidence.isStopped(migration)) throw failure('custody-stopped');
         await noteDeaths(deps, log);
         if (await custodyJournal.isDead(log.logId, terms.handoverHash)) throw failure('handover-dead');
-        if (terms.keyRef === null) throw failure('signer-absent');
         // An absent key must leave the log free.
-        await requireSignAllowed(kms, terms.keyRef);
+        await requireThere(migration, terms.keyRef);
         await requireProposed(log.logId, terms);
         const state = await requireChainAgrees(migration);
         const { seq, head } = await custodyJournal.head(log.logId);
@@ -301,13 +364,16 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
       if (terms === null) return null;
       const { handover, handoverHash: hash } = terms;
       const cancel: HandoverCancel = { logId: log.logId, epochTo: handover.epochTo, handoverHash: hash };
-      const structHash = handoverCancelHash(cancel);
-      await custodyJournal.cancel(log.logId, hash, structHash);
+      await custodyJournal.cancel(log.logId, hash, handoverCancelHash(cancel));
       const keys = [
         { signer: handover.from, keyRef: key.signer === handover.from ? key.keyRef : null },
         { signer: handover.to, keyRef: terms.keyRef },
       ];
-      const by = await firstThatSigns(migration, structHash, keys);
+      // Those that we call first: a tenant's own signer may be away for long.
+      const by = await firstThatSigns(migration, cancel, [
+        ...keys.filter(({ keyRef }) => keyRef !== null),
+        ...keys.filter(({ keyRef }) => keyRef === null),
+      ]);
       await pool.query('SELECT kiff.record_cancellation($1, $2, $3, $4)', [
         bytes(log.logId),
         bytes(hash),
@@ -376,14 +442,14 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
   /** @throws the last key's failure when none signs */
   async function firstThatSigns(
     migration: Migration,
-    structHash: Hex,
+    statement: HandoverCancel,
     keys: readonly Pick<SignerKey, 'signer' | 'keyRef'>[],
   ): Promise<{ signer: Hex; signature: Hex }> {
     let last: unknown = failure('signer-absent');
-    for (const { signer, keyRef } of keys) {
-      if (keyRef === null) continue;
+    const cancel = { kind: 'cancel', type: HANDOVER_CANCEL, statement } as const;
+    for (const key of keys) {
       try {
-        return { signer, signature: await signed(migration, structHash, signer, keyRef) };
+        return { signer: key.signer, signature: await signed(migration, key, cancel) };
       } catch (error) {
         last = error;
       }

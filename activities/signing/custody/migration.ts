@@ -8,7 +8,7 @@ import { toHex, type Hex } from '../../../protocol/hex.ts';
 import { failure } from '../../failures.ts';
 import { identifyLog, type IdentityDependencies } from '../identity.ts';
 import type { JournalLog } from '../journal.ts';
-import { currentKey, TENANT_KMS, type SignerKey } from '../signer-key.ts';
+import { currentKey, TENANT_AGENT, TENANT_KMS, type SignerKey } from '../signer-key.ts';
 
 export interface MigrationDependencies extends IdentityDependencies {
   /** The product database, with the signing login. */
@@ -24,6 +24,8 @@ export interface Migration {
   custody: number;
   /** As the tenant named it; null unless the custody is the tenant's KMS. */
   keyArn: string | null;
+  /** The address of the tenant's own signer, as the tenant named it; null for any other custody. */
+  ownSigner: Hex | null;
   /** What the approvals name; null until it was looked at. */
   newSigner: Hex | null;
   nonce: Hex;
@@ -57,6 +59,10 @@ const startPayload = z.object({
   ref: z.string(),
   custody: z.number().int(),
   keyArn: z.string().max(2048).optional(),
+  signer: z
+    .string()
+    .regex(/^0x[0-9a-f]{40}$/)
+    .optional(),
 });
 const policy = z.object({ handoverExpiry: z.number().int().positive() });
 
@@ -103,6 +109,7 @@ export async function readMigration(
     epochTo: row.epoch_to,
     custody: row.custody,
     keyArn: row.custody === TENANT_KMS ? (start.data.keyArn ?? null) : null,
+    ownSigner: row.custody === TENANT_AGENT ? ((start.data.signer ?? null) as Hex | null) : null,
     newSigner: row.new_signer === null ? null : toHex(row.new_signer),
     nonce: toHex(row.nonce),
     approvalsExpireAt: row.approvals_expire_at,

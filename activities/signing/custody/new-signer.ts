@@ -8,6 +8,8 @@ import { fromHex, type Hex } from '../../../protocol/hex.ts';
 import { custodyKeyAlias, keyAddress } from '../../kms/keys.ts';
 import { requireKeyPolicy, type KeyRoles } from '../../kms/policy.ts';
 import { inspectTenantKey, requireSignAllowed, type KeyRefusal } from '../../kms/tenant-key.ts';
+import type { AgreedChain } from '../../chain/endpoints.ts';
+import { reachable } from '../../chain/registry.ts';
 import { CLOUD, TENANT_KMS } from '../signer-key.ts';
 import type { CustodyJournal } from './journal.ts';
 import type { Migration } from './migration.ts';
@@ -15,7 +17,8 @@ import type { Migration } from './migration.ts';
 /** Why a new signer is not taken. Fixed words: they are what the tenant reads. */
 type SignerRefusal =
   | KeyRefusal
-  | 'custody-not-offered'
+  | 'signer-unnamed'
+  | 'signer-is-contract'
   | 'signer-zero'
   | 'signer-is-current'
   | 'signer-was-used'
@@ -27,12 +30,14 @@ export interface NewSignerDependencies {
   pool: Pool;
   custodyJournal: CustodyJournal;
   kms: KMSClient;
+  chain: AgreedChain;
   roles: KeyRoles;
   /** Of our KMS client; a tenant's key must be there too. */
   region: string;
 }
 
-export type NewSigner = { ok: true; newSigner: Hex; keyRef: string } | { ok: false; reason: SignerRefusal };
+/** `keyRef` is null of a tenant's own signer: we never can call it. */
+export type NewSigner = { ok: true; newSigner: Hex; keyRef: string | null } | { ok: false; reason: SignerRefusal };
 
 /**
  * Looks at the key that a migration names, and at who has it already.
@@ -46,20 +51,35 @@ export async function judgeNewSigner(deps: NewSignerDependencies, migration: Mig
 }
 
 async function lookAt(
-  { kms, roles, region }: NewSignerDependencies,
-  { custody, keyArn, epochTo, log }: Migration,
-): Promise<{ address: Hex; keyRef: string } | { refused: SignerRefusal }> {
+  { kms, chain, roles, region }: NewSignerDependencies,
+  { custody, keyArn, ownSigner, epochTo, log }: Migration,
+): Promise<{ address: Hex; keyRef: string | null } | { refused: SignerRefusal }> {
   if (custody === CLOUD) {
     const keyRef = custodyKeyAlias(log.tenantId, log.ordinal, epochTo);
     await requireKeyPolicy(kms, keyRef, 'tenant', roles);
     await requireSignAllowed(kms, keyRef);
     return { address: await keyAddress(kms, keyRef), keyRef };
   }
-  // The tenant's own signer is not offered yet.
-  if (custody !== TENANT_KMS) return { refused: 'custody-not-offered' };
+  if (custody !== TENANT_KMS) {
+    if (ownSigner === null) return { refused: 'signer-unnamed' };
+    return (await isContract(chain, ownSigner)) ? { refused: 'signer-is-contract' } : { address: ownSigner, keyRef: null };
+  }
   if (keyArn === null) return { refused: 'key-arn-malformed' };
   const seen = await inspectTenantKey(kms, keyArn, log.origin, { signerArn: roles.signer, region });
   return 'refused' in seen ? seen : { address: seen.address, keyRef: keyArn };
+}
+
+/** EIP-7702: code of this form is a key's own account that delegates, and the key signs as before. */
+const DELEGATION = /^0xef0100[0-9a-f]{40}$/;
+
+/**
+ * A contract signs by ERC-1271 and no statement of it recovers to its address: what its answer means can change with every block, and
+ * so its seals could not be verified without a chain (fault B20).
+ */
+async function isContract(chain: AgreedChain, address: Hex): Promise<boolean> {
+  const { number } = await chain.newest('latest');
+  const code = await chain.read((endpoint) => reachable(() => endpoint.getCode({ address, blockNumber: number })));
+  return code !== undefined && code !== '0x' && !DELEGATION.test(code);
 }
 
 async function takenBy(

@@ -24,7 +24,7 @@ export interface Steps {
   seal(tenant: TestTenant, options?: { anchor?: boolean }): Promise<number>;
   begin(
     of: { tenant: TestTenant; people: Admin[] },
-    wanted: { custody: 1 | 2; keyArn?: string },
+    wanted: { custody: 1 | 2 | 3; keyArn?: string; signer?: Hex },
     prepare?: (ref: Migration['ref']) => Promise<unknown>,
   ): Promise<Migration>;
   /** Approvals, possession and trial. */
