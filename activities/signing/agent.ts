@@ -23,7 +23,7 @@ const AWAY_AFTER_SECONDS = 40;
 const WAIT = 20_000;
 const LOOK = 200;
 
-export interface AgentDependencies {
+interface AgentDependencies {
   /** The product database, with the signing login. */
   pool: Pool;
   registry: Registry;
@@ -64,8 +64,6 @@ export function aboutSeal({ seal, epoch }: Statement, before: Statement | null):
 export function withoutLog({ logId: _, ...seal }: Seal): Omit<Seal, 'logId'> {
   return seal;
 }
-
-export type Agent = ReturnType<typeof createAgent>;
 
 const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
 

@@ -19,9 +19,13 @@ const LONGEST_WAIT = 25;
 
 const MAX_BODY_BYTES = 8 * 1024;
 
+const requestId = z
+  .string()
+  .regex(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'must be the id of a request');
+
 const requestShape = z
   .looseObject({
-    id: z.uuid(),
+    id: requestId,
     kind: z.enum(['seal', 'shadow', 'proof', 'handover', 'accept', 'cancel']),
     logId: hex(32),
     registry: z.object({ chainId: count, contract: hex(20) }),
@@ -55,7 +59,7 @@ const answerShape = z
   ])
   .meta({ id: 'SignerAnswer' });
 
-export interface SignerDependencies {
+interface SignerDependencies {
   pools: TenantPools;
   logIdentity: LogIdentities;
   /** True once nobody should be kept waiting. */
@@ -113,7 +117,7 @@ export function signerOperations({ pools, logIdentity, isDraining, now }: Signer
       description:
         'The signature is verified here for the signer’s sake, and by the signing plane before anything else happens. One that was given stands; the same once more is no error.',
       access: { right: 'answer-requests' },
-      params: z.object({ id: z.uuid() }),
+      params: z.object({ id: requestId }),
       body: { schema: answerShape, maxBytes: MAX_BODY_BYTES },
       answers: { 204: { description: 'It is taken.' } },
       problems: ['not-found', 'request-closed', 'custody-conflict', 'custody-refused'],

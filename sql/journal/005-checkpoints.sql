@@ -15,3 +15,7 @@ INSERT INTO journal.checkpoints (log_id, epoch, seq, checkpoint, signed_at)
 ALTER TABLE journal.signatures DROP COLUMN checkpoint;
 GRANT SELECT, INSERT ON journal.checkpoints TO kiff_journal;
 GRANT SELECT ON journal.checkpoints TO kiff_journal_recovery;
+
+-- `diverged` is one word.
+ALTER TABLE journal.end_orders DROP CONSTRAINT end_orders_reason_check;
+ALTER TABLE journal.end_orders ADD CONSTRAINT end_orders_reason_check CHECK (reason ~ '^[a-z]+(-[a-z]+)*$');

@@ -134,7 +134,7 @@ GRANT EXECUTE ON FUNCTION kiff.own_signer_standing() TO kiff_tenant_logins, kiff
 
 -- The signing plane's side.
 
--- Asks, once for a statement and a signer.
+-- Asks, once for a statement and a signer. What an earlier migration has asked for in vain is the new one's.
 CREATE FUNCTION kiff.ask_signer(tenant_id text, of_log bytea, new_kind text, of_migration text, asked bytea, hash bytea, to_sign bytea,
                                 at_seq integer, body jsonb) RETURNS uuid
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -151,6 +151,8 @@ BEGIN
       SELECT r.id INTO found_id FROM kiff.signer_requests r WHERE r.log_id = of_log AND r.signer = asked AND r.struct_hash = hash;
     END IF;
   END IF;
+  UPDATE kiff.signer_requests r SET migration = of_migration
+   WHERE r.id = found_id AND r.signed_at IS NULL AND r.migration IS DISTINCT FROM of_migration AND of_migration IS NOT NULL AND r.migration IS NOT NULL;
   RETURN found_id;
 END $$;
 

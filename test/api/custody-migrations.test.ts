@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { hashTypedData } from 'viem';
 import { generatePrivateKey, privateKeyToAccount } from 'viem/accounts';
-import { CUSTODY_APPROVAL, CUSTODY_PROOF, hashStruct, typedDigest, type Registry } from '../../protocol/eip712.ts';
+import { CUSTODY_APPROVAL, hashStruct, typedDigest } from '../../protocol/eip712.ts';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import { handoverHash } from '../../protocol/handover.ts';
 import { SagaRows } from '../custody/rows.ts';

@@ -83,6 +83,27 @@ const valve: Attempt[] = [
     'read the evidence with its tokens',
     ({ id }) => `SELECT kiff.custody_evidence('${id}', '{}')`,
   ),
+  attempt(1, TENANT, true, 'answer a request for a signature', command('signer.answer')),
+  ...['kiff_api', 'kiff_custody', CUSTODY].map((from) =>
+    attempt(1, from, false, 'answer a request for a signature', command('signer.answer')),
+  ),
+  ...['kiff_api', TENANT, CUSTODY, 'kiff_sealing', 'kiff_anchoring'].flatMap((from) => [
+    attempt(
+      1,
+      from,
+      false,
+      'ask a tenant’s signer for a signature',
+      ({ id }) => `SELECT kiff.ask_signer('${id}', '', 'seal', NULL, '', '', '', 1, '{}')`,
+    ),
+    attempt(
+      1,
+      from,
+      false,
+      'say that a request for a signature is answered',
+      () => `SELECT kiff.close_signer_request(gen_random_uuid())`,
+    ),
+    attempt(1, from, false, 'read requests of all tenants', () => 'SELECT FROM kiff.signer_requests'),
+  ]),
   ...['kiff_api', 'kiff_custody', 'kiff_operator', TENANT, CUSTODY].flatMap((from) => [
     attempt(1, from, false, 'read commands, its own ones too', () => 'SELECT FROM kiff.commands'),
     attempt(1, from, false, 'change a command', () => `UPDATE kiff.commands SET payload = '{}'`),

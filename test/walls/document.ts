@@ -34,6 +34,7 @@ export const WALLS: readonly Wall[] = [
     notStopped: [
       'An ingest API that is taken over can refuse or forget records before it has promised them, and read what its tenants’ keys may read. It holds the secret that every tenant’s record login is derived from.',
       'It can write records of its own making into any tenant’s log: a log proves that a record was there since, not who wrote it.',
+      'It can withhold what a tenant’s own signer answers, answer nonsense in its place, or say that it is there when it is not: seals come late. It cannot make a signature of that key.',
     ],
   },
   {
@@ -57,6 +58,10 @@ export const WALLS: readonly Wall[] = [
     triedIn: [
       ['test/main-job/forged.test.ts', 'forged results on every queue sign and anchor nothing: a delay is all'],
       ['test/main-job/forged.test.ts', 'signals and resets by a stranger change nothing'],
+      [
+        'test/activities/custody/tenant-agent.test.ts',
+        'a wrong answer is refused with its reason, here and by the signing plane, and nothing is anchored (C8, B18, B19)',
+      ],
     ],
     notStopped: [
       'Whoever controls the signing worker itself, with its KMS role and its journal, can sign. Its keys still cannot rewrite what is on chain: the contract takes each seal once, after the one before.',
