@@ -49,7 +49,14 @@ function readArguments(args: readonly string[]) {
     parsed = parseArgs({
       args: [...args],
       allowPositionals: true,
-      options: { to: { type: 'string' }, key: { type: 'string' }, signer: { type: 'string' }, 'keep-old-key': flag, watch: flag, json: flag },
+      options: {
+        to: { type: 'string' },
+        key: { type: 'string' },
+        signer: { type: 'string' },
+        'keep-old-key': flag,
+        watch: flag,
+        json: flag,
+      },
     });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));

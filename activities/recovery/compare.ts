@@ -106,7 +106,8 @@ export async function compareLog(deps: CompareDependencies, log: CurrentLog, dee
     journaledSeq,
     chain: { seq: now.seq, finalSeq: final.seq, registered: !/^0x0{40}$/.test(now.signer) },
     ended: (await journal.end(log.logId)) !== null,
-    journalBehind: (known > journaledSeq && !diverged) || final.epoch > key.epoch || (await handoverForgotten(deps, log, key)),
+    journalBehind:
+      (known > journaledSeq && !diverged) || final.epoch > key.epoch || (await handoverForgotten(deps, log, key)),
     differences,
     lastGood,
     clockAhead: ahead > AHEAD_SECONDS ? ahead : 0,

@@ -61,8 +61,8 @@ export function aboutSeal({ seal, epoch }: Statement, before: Statement | null):
 }
 
 /** A seal as requests show it: its log stands beside it. */
-export function withoutLog({ logId: _, ...seal }: Seal): Omit<Seal, 'logId'> {
-  return seal;
+export function withoutLog({ seq, period, treeSize, root, prev }: Seal): Omit<Seal, 'logId'> {
+  return { seq, period, treeSize, root, prev };
 }
 
 const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));

@@ -106,7 +106,8 @@ export function openApiDocument({ tags, ...info }: ApiInfo, operations: readonly
         apiKey: {
           type: 'http',
           scheme: 'bearer',
-          description: 'An API key: kiff_live_<tenant>_<random>. Its scopes are ingest and read; or signer alone, for the program that holds the tenant’s key.',
+          description:
+            'An API key: kiff_live_<tenant>_<random>. Its scopes are ingest and read; or signer alone, for the program that holds the tenant’s key.',
         },
         session: {
           type: 'http',

@@ -74,7 +74,10 @@ const INFO = {
     { name: 'Usage', description: 'What the tenant has used.' },
     { name: 'Logs', description: 'The log that is written to, and those that have ended.' },
     { name: 'Keys', description: 'What agents and programs post and read with.' },
-    { name: 'Signer', description: 'What a tenant’s own signer fetches and answers: it calls us, and is never called.' },
+    {
+      name: 'Signer',
+      description: 'What a tenant’s own signer fetches and answers: it calls us, and is never called.',
+    },
     { name: 'Wallets', description: 'Which wallet belongs to which actor: for attribution, never for access.' },
     { name: 'Audit', description: 'What was done to the tenant and in its name.' },
     { name: 'Clients of KIFF', description: 'What the open-source KIFF CLI and guard SDKs call, in their words.' },

@@ -19,9 +19,7 @@ const LONGEST_WAIT = 25;
 
 const MAX_BODY_BYTES = 8 * 1024;
 
-const requestId = z
-  .string()
-  .regex(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'must be the id of a request');
+const requestId = z.string().regex(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'must be the id of a request');
 
 const requestShape = z
   .looseObject({

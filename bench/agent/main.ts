@@ -52,7 +52,7 @@ try {
   say('the log is the tenant’s own signer’s');
 
   // A week of which it was away.
-  const { logId: _, ...from } = { ...(await steps.state(tenant)), logId: tenant.logId };
+  const from = await steps.state(tenant);
   const period = tenant.firstPeriod + from.seq - 1 + BACKLOG;
   await plane.log.collect({ tenantId: tenant.id, period });
   await plane.database.sql(`UPDATE kiff.signers_seen SET seen_at = seen_at - interval '1 minute'`);
@@ -62,7 +62,10 @@ try {
   const caughtUp = await secondsOf(async () => {
     signer.come();
     // A present signer is noticed by its look; here the next try of the seal's workflow begins with it.
-    while ((await plane.database.sql('SELECT FROM kiff.signers_seen WHERE seen_at > now() - interval \'10 seconds\'')).length === 0)
+    while (
+      (await plane.database.sql("SELECT FROM kiff.signers_seen WHERE seen_at > now() - interval '10 seconds'"))
+        .length === 0
+    )
       await delay(20);
     await plane.sign(tenant);
     await plane.sendAll();

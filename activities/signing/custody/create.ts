@@ -113,8 +113,7 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
       statement,
       about,
     });
-    const kept =
-      known ?? (await custodyJournal.keepSignature(logId, structHash, signer, await agent.waitFor(asked)));
+    const kept = known ?? (await custodyJournal.keepSignature(logId, structHash, signer, await agent.waitFor(asked)));
     await agent.close(asked);
     return kept;
   }
@@ -123,11 +122,6 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
   async function requireThere({ log }: Migration, keyRef: string | null): Promise<void> {
     if (keyRef !== null) await requireSignAllowed(kms, keyRef);
     else if (!(await agent.isThere(log.tenantId))) throw failure('signer-absent');
-  }
-
-  /** A key that we neither call nor may ask is nobody's. @throws failure signer-absent */
-  function requireReachable({ custody, keyRef, epoch }: SignerKey): void {
-    if (keyRef === null && custody !== TENANT_AGENT) throw failure('signer-absent', { epoch });
   }
 
   /** Everything that must have been proved before the old key signs. @throws failure custody-refused */
@@ -456,4 +450,9 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
     }
     throw last;
   }
+}
+
+/** A key that we neither call nor may ask is nobody's. @throws failure signer-absent */
+function requireReachable({ custody, keyRef, epoch }: SignerKey): void {
+  if (keyRef === null && custody !== TENANT_AGENT) throw failure('signer-absent', { epoch });
 }

@@ -62,7 +62,9 @@ async function lookAt(
   }
   if (custody !== TENANT_KMS) {
     if (ownSigner === null) return { refused: 'signer-unnamed' };
-    return (await isContract(chain, ownSigner)) ? { refused: 'signer-is-contract' } : { address: ownSigner, keyRef: null };
+    return (await isContract(chain, ownSigner))
+      ? { refused: 'signer-is-contract' }
+      : { address: ownSigner, keyRef: null };
   }
   if (keyArn === null) return { refused: 'key-arn-malformed' };
   const seen = await inspectTenantKey(kms, keyArn, log.origin, { signerArn: roles.signer, region });

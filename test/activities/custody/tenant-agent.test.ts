@@ -109,7 +109,10 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     }
     const waiting = await own.list();
     const asked = waiting.map(({ seal }) => seal!.seq);
-    assert.deepEqual(asked, [...asked].sort((a, b) => a - b));
+    assert.deepEqual(
+      asked,
+      asked.toSorted((a, b) => a - b),
+    );
     assert.equal(asked.at(-1), seqs.at(-1));
     own.come();
     await plane.sign(tenant);
@@ -138,7 +141,10 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     const der = `0x30440220${r}0220${good.slice(66, -2)}`;
     const outside = [`0x${of0}${good.slice(66)}`, `0x${r}${ofN}1b`];
     for (const malformed of ['0x', 'x', `${good}00`, rs, `${rs}00`, `${rs}01`, `${rs}1d`, high, upper, der, ...outside])
-      assert.deepEqual(await own.answer(request.id, { signature: malformed }), { status: 422, reason: 'bad-signature' });
+      assert.deepEqual(await own.answer(request.id, { signature: malformed }), {
+        status: 422,
+        reason: 'bad-signature',
+      });
     for (const elsewhere of [
       { ...registry(), chainId: 1 },
       { ...registry(), contract: own.address },
