@@ -1,5 +1,5 @@
 /**
- * What the signing plane asks of a tenant's own signer, and what the signer answers, in the database (sql/product/031-signer-requests.sql).
+ * What the signing plane asks of a tenant's own signer, and what the signer answers, in the database (sql/product/032-signer-requests.sql).
  * An answer is a command: a row that this plane may only insert, and whose signature nobody but the key can make.
  */
 import { toHex, type Hex } from '../../protocol/hex.ts';

@@ -41,7 +41,7 @@ export function createOwnSigner(url: string, key: string): OwnSigner {
   const account = privateKeyToAccount(generatePrivateKey());
   const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
   const signed: SigningRequest[] = [];
-  let here = false;
+  let visit = new AbortController();
   let running: Promise<void> = Promise.resolve();
 
   const signer: OwnSigner = {
@@ -67,9 +67,9 @@ export function createOwnSigner(url: string, key: string): OwnSigner {
     },
     sign: ({ digest }) => account.sign({ hash: digest }),
     come() {
-      here = true;
+      const { signal } = (visit = new AbortController());
       running = (async () => {
-        while (here) {
+        while (!signal.aborted) {
           for (const request of await signer.list(1)) {
             const { status, reason } = await signer.answer(request.id, { signature: await signer.sign(request) });
             if (status !== 204) throw new Error(`${request.kind}: ${status} ${reason}`);
@@ -81,7 +81,7 @@ export function createOwnSigner(url: string, key: string): OwnSigner {
       running.catch(() => undefined); // `leave` says so
     },
     async leave() {
-      here = false;
+      visit.abort();
       await running;
     },
   };

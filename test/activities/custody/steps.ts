@@ -6,7 +6,7 @@ import type { CustodySigningActivities } from '../../../activities/signing/custo
 import type { Hex } from '../../../protocol/hex.ts';
 import type { TestTenant } from '../../product-database.ts';
 import { failsAs, type Plane } from '../plane.ts';
-import { createAdmins, type Admin } from '../../custody/admins.ts';
+import { createAdmins, type Admin, type Wanted } from '../../custody/admins.ts';
 
 export interface Migration {
   tenant: TestTenant;
@@ -24,7 +24,7 @@ export interface Steps {
   seal(tenant: TestTenant, options?: { anchor?: boolean }): Promise<number>;
   begin(
     of: { tenant: TestTenant; people: Admin[] },
-    wanted: { custody: 1 | 2 | 3; keyArn?: string; signer?: Hex },
+    wanted: Wanted,
     prepare?: (ref: Migration['ref']) => Promise<unknown>,
   ): Promise<Migration>;
   /** Approvals, possession and trial. */

@@ -17,7 +17,7 @@ import type { TestTenant } from '../../product-database.ts';
 import { anvil } from '../../parts.ts';
 import { createPlane, failsAs, type Plane } from '../plane.ts';
 import { recoveryPlane } from '../recovery-plane.ts';
-import type { Admin } from './admins.ts';
+import type { Admin } from '../../custody/admins.ts';
 import { createSteps, type Steps } from './steps.ts';
 
 /** Anvil's second account: anybody with some money. */
