@@ -2,7 +2,8 @@
 
 /** Where a command reads and writes; a stream's `isTTY` decides on colour. */
 export interface Terminal {
-  readonly stdin: AsyncIterable<Uint8Array>;
+  /** Who waits at it and goes without an answer destroys it: else the process would go on waiting. */
+  readonly stdin: AsyncIterable<Uint8Array> & { destroy?(): unknown };
   readonly stdout: { write(text: string): unknown; readonly isTTY?: boolean };
   readonly stderr: { write(text: string): unknown; readonly isTTY?: boolean };
 }

@@ -43,3 +43,15 @@ export function readExportEnv(source: NodeJS.ProcessEnv = process.env): string {
 export function readMonitorEnv(source: NodeJS.ProcessEnv = process.env): { key: string | undefined } {
   return { key: source['KIFF_API_KEY'] };
 }
+
+/** The API key of scope `signer`, and the password of the keystore that signs. @throws UsageError without the key */
+export function readSignerEnv(source: NodeJS.ProcessEnv = process.env): {
+  apiKey: string;
+  keystorePassword: string | undefined;
+} {
+  const apiKey = source['KIFF_API_KEY'];
+  if (apiKey === undefined || !/^[!-~]{1,512}$/.test(apiKey)) {
+    throw new UsageError('set KIFF_API_KEY: an API key of the tenant, with the scope signer');
+  }
+  return { apiKey, keystorePassword: source['KIFF_KEYSTORE_PASSWORD'] };
+}

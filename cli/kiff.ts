@@ -26,6 +26,13 @@ const COMMANDS: ReadonlyMap<string, { summary: string; load: () => Promise<Comma
       load: async () => (await import('./monitor/monitor.ts')).monitorCommand,
     },
   ],
+  [
+    'signer',
+    {
+      summary: 'sign for your log on your own ground',
+      load: async () => (await import('./signer/signer.ts')).signerCommand,
+    },
+  ],
   ['dev-token', { summary: 'sign in at a local stack', load: async () => devTokenCommand }],
   [
     'anchor',

@@ -5,6 +5,7 @@
 import { GetPublicKeyCommand, KMSServiceException, SignCommand, type KMSClient } from '@aws-sdk/client-kms';
 import { fromHex, toHex, type Hex } from '../../protocol/hex.ts';
 import { addressOfPublicKey, normalizeSignature, SignatureError } from '../../protocol/signature.ts';
+import { keyOfSpki } from '../../protocol/spki.ts';
 import { failure } from '../failures.ts';
 import { tellVendorError } from '../vendor-errors.ts';
 
@@ -22,21 +23,16 @@ export const RELAYER_ALIAS = 'alias/kiff-relayer';
 /** Alias of the operator's checkpoint key. */
 export const OPERATOR_ALIAS = 'alias/kiff-operator';
 
-/** SubjectPublicKeyInfo of a secp256k1 key (RFC 5480, SEC 2): everything before the 65 bytes of the point. */
-const SECP256K1_SPKI = '3056301006072a8648ce3d020106052b8104000a034200';
-/** SubjectPublicKeyInfo of an Ed25519 key (RFC 8410): everything before the 32 bytes of the key. */
-const ED25519_SPKI = '302a300506032b6570032100';
-
 /** Ethereum address of a secp256k1 KMS key. Fails while the key is disabled, as AWS does. */
 export async function keyAddress(kms: KMSClient, keyId: string): Promise<Hex> {
   const spki = await publicKeyOf(kms, keyId);
-  return addressOfPublicKey(afterPrefix(spki, SECP256K1_SPKI, 65));
+  return addressOfPublicKey(keyOf(spki, 'secp256k1'));
 }
 
 /** Raw public key (32 bytes) of an Ed25519 KMS key. */
 export async function ed25519PublicKey(kms: KMSClient, keyId: string): Promise<Hex> {
   const spki = await publicKeyOf(kms, keyId);
-  return toHex(afterPrefix(spki, ED25519_SPKI, 32));
+  return toHex(keyOf(spki, 'ed25519'));
 }
 
 /**
@@ -80,12 +76,12 @@ export async function publicKeyOf(kms: KMSClient, keyId: string): Promise<Uint8A
   return PublicKey;
 }
 
-function afterPrefix(spki: Uint8Array, prefix: string, length: number): Uint8Array {
-  const head = fromHex(`0x${prefix}`);
-  if (spki.length !== head.length + length || toHex(spki.subarray(0, head.length)) !== `0x${prefix}`) {
+function keyOf(spki: Uint8Array, kind: Parameters<typeof keyOfSpki>[1]): Uint8Array {
+  try {
+    return keyOfSpki(spki, kind);
+  } catch {
     throw failure('kms-refused');
   }
-  return spki.subarray(head.length);
 }
 
 /** What AWS calls it when it is the caller that it does not take, and not the key. */

@@ -8,24 +8,11 @@ import { createHttpRpc } from '../rpc.ts';
 import { readArguments, USAGE, type Arguments } from './arguments.ts';
 import { lookAt, unknownLog, type Report, type Sources } from './look.ts';
 import { openMemory, type Memory } from './memory.ts';
-import { createPublicLog } from './public-log.ts';
+import { createPublicLog, publicLogUrl } from './public-log.ts';
 import { post, show } from './tell.ts';
 
 /** Between two looks, at most: a seal is due an hour after its hour. */
 const MOST_SECONDS = 300;
-
-/** Of a log whose origin is `<host>/<path>`. */
-function publicLogUrl(origin: string, base: URL | undefined, key: string | undefined): string {
-  const slash = origin.indexOf('/');
-  if (slash < 1)
-    throw new UsageError(`the origin ${origin} does not say where the log is published: give --chain-only`);
-  const root = base ?? new URL(`https://${origin.slice(0, slash)}`);
-  const isHere = ['127.0.0.1', 'localhost', '[::1]'].includes(root.hostname);
-  if (key !== undefined && root.protocol !== 'https:' && !isHere) {
-    throw new UsageError('a key is not sent over http to another machine');
-  }
-  return `${root.href.replace(/\/$/, '')}${origin.slice(slash)}`;
-}
 
 function chosen({ logs }: Policy, wanted: readonly string[]): readonly PolicyLog[] {
   const missing = wanted.find((origin) => !logs.some((log) => log.origin === origin));

@@ -1,5 +1,13 @@
 /** A log as its operator publishes it: C2SP tlog-tiles (c2sp.org/tlog-tiles). Every answer is bounded in time and size. */
-import { TILE_WIDTH, tilePath, type Tile, type TileRef } from '../../protocol/index.ts';
+import {
+  bundlePath,
+  decodeBundle,
+  TILE_WIDTH,
+  tilePath,
+  type Tile,
+  type TileRef,
+} from '../../protocol/index.ts';
+import { UsageError } from '../command.ts';
 
 /** No answer, or none that could be one. */
 export class PublicLogUnreachable extends Error {
@@ -11,11 +19,15 @@ export interface PublicLog {
   checkpoint(): Promise<string | null>;
   /** Tiles, with at least the hashes that each reference names. */
   tiles(references: readonly TileRef[]): Promise<Tile[]>;
+  /** The first `width` entries (1…256) of the bundle beside tile `index` of level 0. Their hashes are not looked at. */
+  entries(reference: Omit<TileRef, 'level'>): Promise<Uint8Array[]>;
 }
 
 const TIMEOUT_MS = 15_000;
 const MAX_CHECKPOINT_BYTES = 64 * 1024;
 const HASH_BYTES = 32;
+/** 256 entries of 64 KiB, the most that the format has room for. */
+const MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + 0xffff);
 const AT_ONCE = 8;
 
 async function bytesOf(response: Response, most: number): Promise<Uint8Array> {
@@ -27,6 +39,22 @@ async function bytesOf(response: Response, most: number): Promise<Uint8Array> {
     parts.push(part);
   }
   return Buffer.concat(parts);
+}
+
+/**
+ * Where the log is published whose origin is `<host>/<path>`.
+ * @param base instead of `https://<host>`
+ * @throws UsageError when the origin does not say, or the key would be sent in the clear
+ */
+export function publicLogUrl(origin: string, base: URL | undefined, key: string | undefined): string {
+  const slash = origin.indexOf('/');
+  if (slash < 1) throw new UsageError(`the origin ${origin} does not say where the log is published`);
+  const root = base ?? new URL(`https://${origin.slice(0, slash)}`);
+  const isHere = ['127.0.0.1', 'localhost', '[::1]'].includes(root.hostname);
+  if (key !== undefined && root.protocol !== 'https:' && !isHere) {
+    throw new UsageError('a key is not sent over http to another machine');
+  }
+  return `${root.href.replace(/\/$/, '')}${origin.slice(slash)}`;
 }
 
 /**
@@ -69,7 +97,24 @@ export function createPublicLog(base: string, key: string | undefined): PublicLo
     return { level, index, hashes };
   };
 
+  const bundle = async ({ index, width }: Omit<TileRef, 'level'>): Promise<Uint8Array[]> => {
+    let held = width;
+    let bytes = await get(bundlePath({ index, width }), MAX_BUNDLE_BYTES);
+    // As with tiles.
+    if (bytes === null && width < TILE_WIDTH) {
+      held = TILE_WIDTH;
+      bytes = await get(bundlePath({ index, width: held }), MAX_BUNDLE_BYTES);
+    }
+    if (bytes === null) throw new PublicLogUnreachable(`it has no ${bundlePath({ index, width })}`);
+    try {
+      return decodeBundle(bytes, held).slice(0, width);
+    } catch {
+      throw new PublicLogUnreachable(`${bundlePath({ index, width })} is malformed`);
+    }
+  };
+
   return {
+    entries: bundle,
     async checkpoint() {
       const bytes = await get('checkpoint', MAX_CHECKPOINT_BYTES);
       if (bytes === null) return null;

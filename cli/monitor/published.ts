@@ -1,31 +1,15 @@
 /** What the published log says, held against the chain: it must show every tree that was sealed, each as an extension of the last. */
-import {
-  consistencyNodes,
-  consistencyProof,
-  rootFromTiles,
-  rootNodes,
-  TileError,
-  tilesForNodes,
-  TileSet,
-  toHex,
-  verifyCheckpoint,
-  verifyConsistency,
-  type ChainRecord,
-  type Checkpoint,
-  type PolicyLog,
-} from '../../protocol/index.ts';
+import { verifyCheckpoint, type ChainRecord, type Checkpoint, type PolicyLog } from '../../protocol/index.ts';
 import type { Finding } from './findings.ts';
 import type { LogMemory, SignedTree, Tree } from './memory.ts';
 import type { PublicLog } from './public-log.ts';
+import { follow, same } from './tree-line.ts';
 
 export interface PublishedLook {
   readonly findings: readonly Finding[];
   readonly shown: Tree | null;
   readonly ahead: readonly SignedTree[];
 }
-
-/** Trees that are shown in one look; a monitor that was away for longer catches up in several. */
-const TREES_AT_ONCE = 1_000;
 
 /** @throws PublicLogUnreachable */
 export async function lookAtPublished(
@@ -64,14 +48,12 @@ export async function lookAtPublished(
   if (newest !== null && tree.size < newest.size) findings.push(lag(newest, tree));
 
   const line = [...onChain.filter(({ size }) => size <= tree.size), ...waiting.filter((one) => same(one, tree))];
-  const { findings: breaks, reached } = await follow(published, shown, line, tree.size);
-  findings.push(...breaks);
+  const { broken, reached } = await follow(published, shown, line, tree.size);
+  if (broken !== null) findings.push(notAnExtension(...broken));
   // What is not on chain yet does not count as shown: another tree may be sealed in the end.
   const last = reached === null ? undefined : onChain.findLast(({ size }) => size <= reached.size);
   return { findings, shown: last ?? shown, ahead: waiting };
 }
-
-const same = (a: Tree, b: Tree): boolean => a.size === b.size && a.root === b.root;
 
 /** Trees that the contract has, in order, each once: the last final one, and those since. */
 function treesOnChain({ sealed }: LogMemory, { seals }: ChainRecord): Tree[] {
@@ -89,47 +71,6 @@ function read(note: string, { origin, checkpointKeys = [] }: PolicyLog): Checkpo
     if (checkpoint !== undefined) return checkpoint;
   }
   return null;
-}
-
-/**
- * Follows a line of trees by consistency proofs (RFC 9162 section 2.1.4) that are computed here, from published tiles.
- * @param size that the tiles are published for
- */
-async function follow(
-  published: PublicLog,
-  from: Tree | null,
-  line: readonly Tree[],
-  size: number,
-): Promise<{ findings: readonly Finding[]; reached: Tree | null }> {
-  const beyond = line.filter(
-    (tree) => from === null || tree.size > from.size || (tree.size === from.size && !same(tree, from)),
-  );
-  const trees = beyond.slice(0, TREES_AT_ONCE);
-  const first = from ?? trees[0];
-  if (first === undefined || trees.length === 0) return { findings: [], reached: from };
-  const pairs = trees.map((tree, at) => [trees[at - 1] ?? first, tree] as const);
-  const nodes = pairs.flatMap(([a, b]) => (isProved(a, b) ? consistencyNodes(a.size, b.size) : rootNodes(b.size)));
-  const tiles = new TileSet(await published.tiles(tilesForNodes(nodes, size)));
-  let reached = from;
-  for (const [a, b] of pairs) {
-    if (!extendsBy(tiles, a, b)) return { findings: [notAnExtension(a, b)], reached };
-    reached = b;
-  }
-  return { findings: [], reached };
-}
-
-/** From nothing, or from itself, there is nothing to prove but the tree. */
-const isProved = (a: Tree, b: Tree): boolean => a.size > 0 && a.size < b.size;
-
-function extendsBy(tiles: TileSet, a: Tree, b: Tree): boolean {
-  try {
-    if (!isProved(a, b)) return toHex(rootFromTiles(tiles, b.size)) === b.root;
-    const proof = consistencyProof(tiles, a.size, b.size).map((hash) => toHex(hash));
-    return verifyConsistency({ size1: a.size, root1: a.root, size2: b.size, root2: b.root, proof });
-  } catch (error) {
-    if (error instanceof TileError) return false;
-    throw error;
-  }
 }
 
 function notAnExtension(a: Tree, b: Tree): Finding {

@@ -175,6 +175,16 @@ describe('kiff monitor', function () {
     assert.deepEqual([lines[0]?.facts['size1'], lines[0]?.facts['size2']], [400, 450]);
   });
 
+  it('finds an empty hour in which the past was rewritten', async () => {
+    assert.equal((await look()).code, 0);
+    await pass(P);
+    leaves = [testLeaf(1_000_000), ...leaves.slice(1)];
+    await seal(0);
+    const { code, lines } = await look();
+    assert.equal(code, 1);
+    assert.ok(told(lines).includes('not-an-extension open'), String(told(lines)));
+  });
+
   it('keeps a signed checkpoint that the log went on without, for good', async () => {
     assert.equal((await look()).code, 0);
     const honest = leaves;
