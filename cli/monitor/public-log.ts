@@ -1,12 +1,5 @@
 /** A log as its operator publishes it: C2SP tlog-tiles (c2sp.org/tlog-tiles). Every answer is bounded in time and size. */
-import {
-  bundlePath,
-  decodeBundle,
-  TILE_WIDTH,
-  tilePath,
-  type Tile,
-  type TileRef,
-} from '../../protocol/index.ts';
+import { bundlePath, decodeBundle, TILE_WIDTH, tilePath, type Tile, type TileRef } from '../../protocol/index.ts';
 import { UsageError } from '../command.ts';
 
 /** No answer, or none that could be one. */

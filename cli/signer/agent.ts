@@ -30,6 +30,8 @@ export interface Agent {
   readonly key: SigningKey;
   readonly cloud: Cloud;
   readonly health: Health;
+  /** What was answered since the start, by request. */
+  readonly answered: Map<string, string>;
   tell(news: News): void;
   /** Asks the owner; null: nobody is asked. Resolves to whether it may be signed. @throws Held when stopped meanwhile */
   readonly ask: ((words: string, signal: AbortSignal) => Promise<boolean>) | null;
@@ -46,7 +48,7 @@ export function backOff(rounds: number, random: () => number = Math.random): num
   return most / 2 + (random() * most) / 2;
 }
 
-/** What became of a request. `done`: it is off the table, by a signature or a refusal. */
+/** What became of a request. `done`: it is off the table, by a signature or a refusal that is new. */
 type Outcome = 'done' | 'open';
 
 /**
@@ -90,7 +92,7 @@ async function handle(
     const signature = await signatureFor(agent, request, signal);
     const taken = await agent.cloud.answer(id, { signature });
     agent.health.answered();
-    if (taken.taken) return { outcome: 'done', signed: true };
+    if (taken.taken) return { outcome: news(agent, id, signature), signed: true };
     agent.tell({ event: 'not-taken', request: id, kind, says: taken.why });
     return { outcome: 'open', signed: true };
   } catch (error) {
@@ -118,7 +120,8 @@ async function signatureFor(agent: Agent, request: SigningRequest, signal: Abort
   const words = wordsFor(statement, journal.said, deps.policy);
   agent.tell({ event: 'signing', request: request.id, kind, says: words });
   if (entry !== null) {
-    if (agent.ask !== null && !(await agent.ask(words, signal))) throw new Refused('declined', 'the signer’s owner said no');
+    if (agent.ask !== null && !(await agent.ask(words, signal)))
+      throw new Refused('declined', 'the signer’s owner said no');
     journal.append(entry);
   }
   const signature = await Promise.race([key.sign(statement), stopped(signal)]);
@@ -141,9 +144,19 @@ async function refuse(agent: Agent, id: string, kind: string, word: string, says
   agent.health.refused(word, says);
   agent.tell({ event: 'refused', request: id, kind, word, says });
   const taken = await agent.cloud.answer(id, { refused: `${word}: ${says}`.slice(0, 500) });
-  if (taken.taken) return 'done';
+  if (taken.taken) return news(agent, id, word);
   agent.tell({ event: 'not-taken', request: id, kind, says: taken.why });
   return 'open';
+}
+
+const MOST_ANSWERED = 10_000;
+
+/** A request that comes again although it was answered is no progress: a cloud that never stops asking is not asked all the time. */
+function news({ answered }: Agent, id: string, answer: string): Outcome {
+  if (answered.get(id) === answer) return 'open';
+  if (answered.size >= MOST_ANSWERED) answered.clear();
+  answered.set(id, answer);
+  return 'done';
 }
 
 /**

@@ -79,7 +79,11 @@ function retryAfter(response: Response): number | null {
 export function createCloud(api: URL, key: string): Cloud {
   const base = api.href.replace(/\/$/, '');
 
-  async function send(path: string, init: RequestInit, signal: AbortSignal): Promise<{ response: Response; text: string }> {
+  async function send(
+    path: string,
+    init: RequestInit,
+    signal: AbortSignal,
+  ): Promise<{ response: Response; text: string }> {
     try {
       const response = await fetch(`${base}/v1/signer/${path}`, {
         ...init,

@@ -262,7 +262,10 @@ async function headOf(
   if (seq === 0 && head === NO_HEAD) return { period: null, tree: { size: 0, root: toHex(EMPTY_ROOT) } };
   if (state !== null) return { period: state.period, tree: null };
   if (said.shadow?.seq === seq && said.shadow.hash === (head as Hex)) return { period: null, tree: null };
-  throw new Held('head-unverified', 'the cloud does not show the seal that it goes on from, and there is no node to ask');
+  throw new Held(
+    'head-unverified',
+    'the cloud does not show the seal that it goes on from, and there is no node to ask',
+  );
 }
 
 function judgeCancel(said: Said, { handoverHash, epochTo }: HandoverCancel): void {

@@ -1,7 +1,13 @@
 /** The keys that can sign: each makes a signature over a statement, and none is believed to have done it right. */
 import { GetPublicKeyCommand, KMSClient, SignCommand } from '@aws-sdk/client-kms';
 import { privateKeyToAccount } from 'viem/accounts';
-import { addressOfPublicKey, normalizeSignature, recoverSigner, SignatureError, type Hex } from '../../protocol/index.ts';
+import {
+  addressOfPublicKey,
+  normalizeSignature,
+  recoverSigner,
+  SignatureError,
+  type Hex,
+} from '../../protocol/index.ts';
 import { keyOfSpki } from '../../protocol/spki.ts';
 import { UsageError } from '../command.ts';
 import { createHttpRpc } from '../rpc.ts';
@@ -71,7 +77,8 @@ export async function kmsKey(keyId: string, address: Hex): Promise<SigningKey> {
       try {
         return normalizeSignature(Signature ?? new Uint8Array(0), digest, address);
       } catch (error) {
-        if (error instanceof SignatureError) throw new KeyUnavailable(`KMS answered with no signature: ${error.message}`);
+        if (error instanceof SignatureError)
+          throw new KeyUnavailable(`KMS answered with no signature: ${error.message}`);
         throw error;
       }
     },
@@ -110,7 +117,9 @@ function requireAddress(found: Hex, address: Hex): void {
 /** Nothing leaves that the chain would refuse. Some wallets count v from 0. */
 function checked(digest: Hex, answer: unknown, address: Hex): Hex {
   const text = typeof answer === 'string' ? answer.toLowerCase() : '';
-  const signature = /^0x[0-9a-f]{128}0[01]$/.test(text) ? `${text.slice(0, -2)}${text.endsWith('0') ? '1b' : '1c'}` : text;
+  const signature = /^0x[0-9a-f]{128}0[01]$/.test(text)
+    ? `${text.slice(0, -2)}${text.endsWith('0') ? '1b' : '1c'}`
+    : text;
   try {
     if (recoverSigner(digest, signature) === address) return signature as Hex;
   } catch (error) {

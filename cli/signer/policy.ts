@@ -4,7 +4,17 @@
  */
 import { UINT_MAX, type Registry } from '../../protocol/eip712.ts';
 import type { Hex } from '../../protocol/index.ts';
-import { FormatError, hex, integer, list, NotJsonError, object, oneOf, origin, parseJson } from '../../protocol/shape.ts';
+import {
+  FormatError,
+  hex,
+  integer,
+  list,
+  NotJsonError,
+  object,
+  oneOf,
+  origin,
+  parseJson,
+} from '../../protocol/shape.ts';
 import { UsageError } from '../command.ts';
 import { readText } from '../input.ts';
 

@@ -59,7 +59,12 @@ const uint = (max: number) => z.int().min(0).max(max);
 
 const id = z.uuid();
 const tree = { treeSize: uint(UINT_MAX.uint48), root: hex(32), prev: hex(32) };
-const seal = z.object({ epoch: uint(UINT_MAX.uint32), seq: uint(UINT_MAX.uint32), period: uint(UINT_MAX.uint64), ...tree });
+const seal = z.object({
+  epoch: uint(UINT_MAX.uint32),
+  seq: uint(UINT_MAX.uint32),
+  period: uint(UINT_MAX.uint64),
+  ...tree,
+});
 const common = {
   id,
   logId: hex(32),
@@ -99,9 +104,7 @@ const request = z.discriminatedUnion('kind', [
       seq: uint(UINT_MAX.uint32),
       head: hex(32),
     }),
-    standing: z
-      .object({ seq: uint(UINT_MAX.uint32), period: uint(UINT_MAX.uint64), ...tree })
-      .nullish(),
+    standing: z.object({ seq: uint(UINT_MAX.uint32), period: uint(UINT_MAX.uint64), ...tree }).nullish(),
   }),
   z.object({
     ...common,
@@ -150,7 +153,11 @@ function statementOf(wire: Wire): Statement {
   }
 }
 
-function signable<T>(registry: Registry, type: StructType<T>, message: T): Pick<Statement, 'structHash' | 'digest' | 'typedData'> {
+function signable<T>(
+  registry: Registry,
+  type: StructType<T>,
+  message: T,
+): Pick<Statement, 'structHash' | 'digest' | 'typedData'> {
   const structHash = hashStruct(type, message);
   return { structHash, digest: typedDigest(registry, structHash), typedData: typedData(registry, type, message) };
 }

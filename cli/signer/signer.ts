@@ -79,7 +79,8 @@ async function start(args: RunArguments, policy: SignerPolicy, terminal: Termina
     };
     const ask = args.ask ? createAsking(terminal) : null;
     const tell = teller(terminal, args.json);
-    await work({ deps, journal, key, cloud: createCloud(api, apiKey), health, tell, ask }, signal, args.once);
+    const agent = { deps, journal, key, cloud: createCloud(api, apiKey), health, answered: new Map(), tell, ask };
+    await work(agent, signal, args.once);
   } finally {
     process.off('SIGUSR1', showHealth);
     journal?.close();
@@ -98,7 +99,13 @@ async function status(
     return 0;
   }
   const standing = peekJournal(journal, policy)?.standing ?? null;
-  const line = { log: policy.origin, ok: false, running: false, epoch: standing?.epoch ?? null, seq: standing?.seq ?? null };
+  const line = {
+    log: policy.origin,
+    ok: false,
+    running: false,
+    epoch: standing?.epoch ?? null,
+    seq: standing?.seq ?? null,
+  };
   stdout.write(`${JSON.stringify({ ...line, head: standing?.head ?? null })}\n`);
   return 3;
 }
@@ -125,7 +132,13 @@ async function run(all: readonly string[], terminal: Terminal): Promise<number> 
     return await act(readArguments(all), terminal, stopping.signal);
   } catch (error) {
     const code =
-      error instanceof UsageError ? 2 : error instanceof JournalBroken ? 1 : error instanceof CloudUnreachable ? 3 : null;
+      error instanceof UsageError
+        ? 2
+        : error instanceof JournalBroken
+          ? 1
+          : error instanceof CloudUnreachable
+            ? 3
+            : null;
     // At the start: the key cannot even be looked at.
     const exit = error instanceof KeyUnavailable ? 3 : code;
     if (exit === null || !(error instanceof Error)) throw error;

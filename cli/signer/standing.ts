@@ -137,4 +137,3 @@ function state(said: Said, entry: StatedEntry): void {
       said.cancelled.add(entry.message.handoverHash);
   }
 }
-

@@ -69,6 +69,15 @@ const FORBIDDEN: Record<string, [source: string, rule: string][]> = {
     [`import { failure } from '../activities/failures.ts'; failure();`, IMPORTS],
     [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
     [`import pg from 'pg'; pg();`, IMPORTS],
+    [`import { KMSClient } from '@aws-sdk/client-kms'; new KMSClient();`, IMPORTS],
+  ],
+  'cli/signer': [
+    [`import { signDigest } from '../../activities/kms/keys.ts'; signDigest();`, IMPORTS],
+    [`import { migrate } from '../../sql/migrate.ts'; migrate();`, IMPORTS],
+    [`import pg from 'pg'; pg();`, IMPORTS],
+    [`import { Client } from '@temporalio/client'; new Client();`, IMPORTS],
+    [`import { verifyToken } from '@clerk/express'; verifyToken();`, IMPORTS],
+    [`export const key = process.env['KIFF_API_KEY'];`, ENVIRONMENT],
   ],
   page: [
     [`import { migrate } from '../sql/migrate.ts'; migrate();`, IMPORTS],
@@ -117,6 +126,9 @@ const ALLOWED: Record<string, string[]> = {
   cli: [
     `import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt();`,
     `export const operators = () => import('./operator/tenant.ts');`,
+  ],
+  'cli/signer': [
+    `import { KMSClient } from '@aws-sdk/client-kms'; import { sealHash } from '../../protocol/index.ts'; import { follow } from '../monitor/tree-line.ts'; follow(new KMSClient(), sealHash);`,
   ],
   page: [
     `import { createHttpRpc } from '../cli/rpc.ts'; import { verifyReceipt } from '../protocol/index.ts'; verifyReceipt(createHttpRpc());`,
