@@ -124,7 +124,7 @@ async function signatureFor(agent: Agent, request: SigningRequest, signal: Abort
       throw new Refused('declined', 'the signer’s owner said no');
     journal.append(entry);
   }
-  const signature = await Promise.race([key.sign(statement), stopped(signal)]);
+  const signature = await unlessStopped(key.sign(statement), signal);
   journal.append({ kind: 'signed', structHash, signature });
   health.signed(kind);
   agent.tell({ event: 'signed', request: request.id, kind, says: `${structHash} by ${key.where}` });
@@ -132,11 +132,12 @@ async function signatureFor(agent: Agent, request: SigningRequest, signal: Abort
 }
 
 /** A wallet may take as long as the person behind it; who stops the signer does not wait for that. */
-function stopped(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
+function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
     const stop = (): void => reject(new KeyUnavailable('the signer was stopped'));
     if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
+    signal.addEventListener('abort', stop, { once: true });
+    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
 }
 

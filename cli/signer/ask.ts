@@ -30,13 +30,19 @@ export function createAsking({ stdin, stderr }: Terminal): Asking {
   return async (_words, signal) => {
     stderr.write('Sign it? [yes/no] ');
     pending ??= line();
-    const answer = await Promise.race([
-      pending,
-      new Promise<null>((resolve) => signal.addEventListener('abort', () => resolve(null), { once: true })),
-    ]);
+    const answer = await unlessAborted(pending, signal);
     if (signal.aborted) stdin.destroy?.();
     if (answer === null) throw new Held('unanswered', 'nobody was there to say yes');
     pending = null;
     return answer.trim().toLowerCase() === 'yes';
   };
+}
+
+function unlessAborted(line: Promise<string | null>, signal: AbortSignal): Promise<string | null> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => resolve(null);
+    if (signal.aborted) stop();
+    signal.addEventListener('abort', stop, { once: true });
+    void line.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
 }

@@ -1,11 +1,12 @@
 /** The keys that can sign: each makes a signature over a statement, and none is believed to have done it right. */
-import { GetPublicKeyCommand, KMSClient, SignCommand } from '@aws-sdk/client-kms';
-import { privateKeyToAccount } from 'viem/accounts';
+import { secp256k1 } from '@noble/curves/secp256k1.js';
 import {
   addressOfPublicKey,
+  fromHex,
   normalizeSignature,
   recoverSigner,
   SignatureError,
+  toHex,
   type Hex,
 } from '../../protocol/index.ts';
 import { keyOfSpki } from '../../protocol/spki.ts';
@@ -30,25 +31,21 @@ export interface SigningKey {
 /** A wallet may have a person behind it. */
 const WALLET_LIMITS = { timeoutMs: 10 * 60_000, maxBytes: 64 * 1024 };
 
-/** @throws UsageError when it is the key of another address */
+/** @throws UsageError when it is the key of another address, or none: zero and numbers past the curve's order */
 export function heldKey(privateKey: Hex, address: Hex): SigningKey {
-  const account = accountOf(privateKey);
-  requireAddress(account.address.toLowerCase() as Hex, address);
+  const secret = fromHex(privateKey);
+  if (!secp256k1.utils.isValidSecretKey(secret)) {
+    throw new UsageError('the keystore does not hold a private key of secp256k1');
+  }
+  requireAddress(addressOfPublicKey(secp256k1.getPublicKey(secret, false)), address);
   return {
     where: 'the keystore',
     async sign({ digest }) {
-      return checked(digest, await account.sign({ hash: digest }), address);
+      // The recovery bit, r, s: low s, deterministic (RFC 6979).
+      const [bit = 0, ...rs] = secp256k1.sign(fromHex(digest, 32), secret, { prehash: false, format: 'recovered' });
+      return checked(digest, toHex(Uint8Array.of(...rs, 27 + bit)), address);
     },
   };
-}
-
-/** Zero and numbers past the curve's order are no keys. */
-function accountOf(key: Hex) {
-  try {
-    return privateKeyToAccount(key);
-  } catch {
-    throw new UsageError('the keystore does not hold a private key of secp256k1');
-  }
 }
 
 /**
@@ -59,6 +56,8 @@ function accountOf(key: Hex) {
 export async function kmsKey(keyId: string, address: Hex): Promise<SigningKey> {
   const region = /^arn:aws[a-z-]*:kms:([a-z0-9-]+):\d{12}:(?:key|alias)\/.+$/.exec(keyId)?.[1];
   if (region === undefined) throw new UsageError('--kms-key takes the ARN of a KMS key');
+  // Only now: the SDK takes longer to load than everything else together.
+  const { GetPublicKeyCommand, KMSClient, SignCommand } = await import('@aws-sdk/client-kms');
   const kms = new KMSClient({ region });
   const { PublicKey } = await answered(() => kms.send(new GetPublicKeyCommand({ KeyId: keyId })));
   let found: Hex;

@@ -32,9 +32,10 @@ export interface TestSigner {
   stop(): void;
 }
 
-export function startSigner(cloud: Cloud, more: Partial<Judge> = {}): TestSigner {
+/** @param at a journal to go on from; one of its own unless given */
+export function startSigner(cloud: Cloud, more: Partial<Judge> = {}, at?: string): TestSigner {
   const folder = mkdtempSync(join(tmpdir(), 'kiff-signer-'));
-  const journalPath = join(folder, 'journal');
+  const journalPath = at ?? join(folder, 'journal');
   const policy = cloud.policy as SignerPolicy;
   const asked: Hex[] = [];
   const own = heldKey(KEY, SIGNER);
