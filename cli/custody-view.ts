@@ -23,6 +23,8 @@ export interface CustodySeen {
     since: string | null;
   };
   epochs: { epoch: number; custody: string; signer: string; since: string | null; afterSeq: number }[];
+  /** How far the tenant's own signer is behind; null of other custody. */
+  ownSigner: { seen: string | null; waiting: number; since: string | null; declined: string | null } | null;
   migration: string | null;
 }
 
@@ -44,13 +46,23 @@ export function migrationLines({ id, state, says, custody, newSigner, approvals,
   ].map(printable);
 }
 
-export function custodyLines({ origin, logId, holder, epochs, migration }: CustodySeen): string[] {
+function signerLines(own: CustodySeen['ownSigner']): string[] {
+  if (own === null) return [];
+  const { seen, waiting, since, declined } = own;
+  return [
+    `  your signer  last there ${seen ?? 'never'}; ${waiting} statements wait for it${since === null ? '' : ` since ${since}`}`,
+    ...(declined === null ? [] : [`               it declined: ${declined}`]),
+  ];
+}
+
+export function custodyLines({ origin, logId, holder, epochs, ownSigner, migration }: CustodySeen): string[] {
   return [
     origin,
     `  log id       ${logId}`,
     `  held by      ${holder.custody}, since ${holder.since ?? 'a time that is not known'}`,
     `  signer       ${holder.signer}, epoch ${holder.epoch}`,
     ...(holder.keyRef === null ? [] : [`  key          ${holder.keyRef}`]),
+    ...signerLines(ownSigner),
     `  ${holder.meaning}`,
     ...epochs.map((each) => `  epoch ${each.epoch}      ${each.signer}  ${each.custody}, after seal ${each.afterSeq}`),
     `  migration    ${migration ?? 'none is under way'}`,

@@ -112,13 +112,19 @@ export function createAnchoringActivities(deps: AnchoringDependencies) {
     await Promise.all([...newest.values()].map((change) => deps.nudgeSeal(change.tenantId, change.period)));
   }
 
+  /** Another seal than ours stands on chain: of the tenant's own key it was signed without us. */
+  async function whoseSeal(tenantId: string): Promise<'chain-differs' | 'diverged'> {
+    const { rows } = await deps.pool.query('SELECT FROM kiff.logs WHERE tenant = $1 AND custody <> 1', [tenantId]);
+    return rows.length > 0 ? 'diverged' : 'chain-differs';
+  }
+
   const work: FollowDependencies = {
     ...deps,
     queue,
     handovers,
     conditions,
     writeLevels,
-    freeze: ({ tenantId, seq }) => freezeLog(deps, tenantId, 'chain-differs', { seq }),
+    freeze: async ({ tenantId, seq }) => freezeLog(deps, tenantId, await whoseSeal(tenantId), { seq }),
   };
 
   async function openNonce(mine: Wallet, kind: OpenNonce['kind'], data: Hex, limit: (estimate: bigint) => bigint) {

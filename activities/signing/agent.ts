@@ -17,7 +17,7 @@ import { typedData } from '../../protocol/typed-data.ts';
 import { failure, type Alert } from '../failures.ts';
 import type { Statement } from './journal.ts';
 
-/** Seconds without a look for work after which a signer counts as away: it is asked for up to 25 s at a time. */
+/** Seconds without a look for work after which a signer counts as away: it may be busy with what it was asked for. */
 const AWAY_AFTER_SECONDS = 40;
 /** Milliseconds: how long a signer that is there is waited for at once, and how often is looked. */
 const WAIT = 20_000;
@@ -123,10 +123,10 @@ export function createAgent({ pool, registry, alert }: AgentDependencies) {
   }
 
   /** Whether the signer has looked for work just now: a hint, for nothing is known of it. */
-  async function isThere(tenantId: string): Promise<boolean> {
+  async function isThere(tenantId: string, withinSeconds = AWAY_AFTER_SECONDS): Promise<boolean> {
     const { rows } = await pool.query<{ there: boolean }>('SELECT kiff.signer_is_there($1, $2) AS there', [
       tenantId,
-      AWAY_AFTER_SECONDS,
+      withinSeconds,
     ]);
     return rows[0]?.there === true;
   }

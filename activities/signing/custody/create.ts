@@ -60,6 +60,8 @@ interface MigrationRef {
 /** Admins who must have approved, and seals that the new signer must have signed on trial. Not policy: the least there is. */
 const APPROVALS = 2;
 const TRIAL_SEALS = 2;
+/** A tenant's own signer that waits for work is seen more often than that; what cannot be taken back is asked of no other. */
+const THERE_SECONDS = 12;
 
 const bytes = (hex: Hex): Buffer => Buffer.from(fromHex(hex));
 
@@ -121,7 +123,7 @@ export function createCustodySigningActivities(deps: CustodySigningDependencies)
   /** Whether a key would sign now, as far as can be known without a signature. @throws failures signer-absent; those of KMS */
   async function requireThere({ log }: Migration, keyRef: string | null): Promise<void> {
     if (keyRef !== null) await requireSignAllowed(kms, keyRef);
-    else if (!(await agent.isThere(log.tenantId))) throw failure('signer-absent');
+    else if (!(await agent.isThere(log.tenantId, THERE_SECONDS))) throw failure('signer-absent');
   }
 
   /** Everything that must have been proved before the old key signs. @throws failure custody-refused */

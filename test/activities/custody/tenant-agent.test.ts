@@ -282,6 +282,7 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     await steps.custody.learnSuccession({ tenantId: other.tenant.id });
     await steps.end(migration, 'completed');
     const agreed = await steps.seal(other.tenant);
+    await steps.seal(other.tenant, { anchor: false });
     await theirs.leave();
 
     const [last] = await plane.database.sql<{ period: number; tree_size: number; seal_hash: Buffer }>(
@@ -310,6 +311,9 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     await assert.rejects(plane.sign(other.tenant), failsAs('diverged'));
     assert.equal(await plane.frozen(other.tenant), 'diverged');
     assert.deepEqual(await theirs.list(), [], 'a frozen log asks for nothing');
+    await plane.unfreeze(other.tenant);
+    await plane.sendAll();
+    assert.equal(await plane.frozen(other.tenant), 'diverged', 'the wallet finds it too');
 
     for (let block = 0; block < 3; block++) await plane.mine();
     const operator = await recoveryPlane(plane);
