@@ -38,14 +38,15 @@ export interface Agent {
 }
 
 const WAIT_SECONDS = 25;
-const FIRST_BACK_OFF_MS = 1_000;
+/** An answer that was taken is off the table a moment later: until then the same request comes again. */
+const FIRST_BACK_OFF_MS = 250;
 /** The cloud takes a signer for away that has not asked for 40 seconds. */
 const MOST_BACK_OFF_MS = 30_000;
 
 /** How long to wait after so many rounds without progress: doubled each time, and spread, so that signers do not come back together. */
-export function backOff(rounds: number, random: () => number = Math.random): number {
+function backOff(rounds: number): number {
   const most = Math.min(MOST_BACK_OFF_MS, FIRST_BACK_OFF_MS * 2 ** rounds);
-  return most / 2 + (random() * most) / 2;
+  return most / 2 + (Math.random() * most) / 2;
 }
 
 /** What became of a request. `done`: it is off the table, by a signature or a refusal that is new. */
@@ -132,12 +133,12 @@ async function signatureFor(agent: Agent, request: SigningRequest, signal: Abort
 }
 
 /** A wallet may take as long as the person behind it; who stops the signer does not wait for that. */
-function unlessStopped<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+function unlessStopped<T>(signing: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const stop = (): void => reject(new KeyUnavailable('the signer was stopped'));
     if (signal.aborted) stop();
     signal.addEventListener('abort', stop, { once: true });
-    void work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+    void signing.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
   });
 }
 

@@ -14,7 +14,7 @@ export class CloudUnreachable extends Error {
 }
 
 /** What became of an answer. `refused`: the cloud does not take it, and says why. */
-export type Taken = { readonly taken: true } | { readonly taken: false; readonly why: string };
+type Taken = { readonly taken: true } | { readonly taken: false; readonly why: string };
 
 export interface Cloud {
   /**
@@ -67,7 +67,7 @@ function causeOf(error: unknown): string {
   return 'it could not be reached';
 }
 
-function retryAfter(response: Response): number | null {
+function secondsToWait(response: Response): number | null {
   const text = response.headers.get('retry-after') ?? '';
   return /^[0-9]{1,5}$/.test(text) ? Number(text) : null;
 }
@@ -106,7 +106,7 @@ export function createCloud(api: URL, key: string): Cloud {
     async requests(waitSeconds, signal) {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(waitSeconds * 1000 + ANSWER_MS)]);
       const { response, text } = await send(`requests?wait=${waitSeconds}`, {}, limit);
-      if (!response.ok) throw new CloudUnreachable(sentenceOf(response.status, text), retryAfter(response));
+      if (!response.ok) throw new CloudUnreachable(sentenceOf(response.status, text), secondsToWait(response));
       try {
         return listed.parse(JSON.parse(text)).requests;
       } catch {
@@ -122,7 +122,7 @@ export function createCloud(api: URL, key: string): Cloud {
       const why = sentenceOf(status, text);
       // Said of this answer, and for good; everything else is about now.
       if ([404, 409, 410, 422].includes(status)) return { taken: false, why };
-      throw new CloudUnreachable(why, retryAfter(response));
+      throw new CloudUnreachable(why, secondsToWait(response));
     },
   };
 }

@@ -5,7 +5,7 @@
  * Past 10 KB because the rules for one statement guard those of the next: they are read in one piece.
  */
 import type { Handover, HandoverAccept, HandoverCancel, Seal } from '../../protocol/eip712.ts';
-import { NO_HEAD, periodEnd, sealHash, toHex, type Hex, type LogState } from '../../protocol/index.ts';
+import { NO_HEAD, periodEnd, sealHash, toHex, type LogState } from '../../protocol/index.ts';
 import { EMPTY_ROOT } from '../../protocol/hash.ts';
 import { isPeriodStart } from '../../protocol/period.ts';
 import type { Tree } from '../monitor/memory.ts';
@@ -261,7 +261,7 @@ async function headOf(
   }
   if (seq === 0 && head === NO_HEAD) return { period: null, tree: { size: 0, root: toHex(EMPTY_ROOT) } };
   if (state !== null) return { period: state.period, tree: null };
-  if (said.shadow?.seq === seq && said.shadow.hash === (head as Hex)) return { period: null, tree: null };
+  if (said.shadow?.seq === seq && said.shadow.hash === head) return { period: null, tree: null };
   throw new Held(
     'head-unverified',
     'the cloud does not show the seal that it goes on from, and there is no node to ask',

@@ -71,13 +71,13 @@ function requireOwn({ ids, promised }: OwnRecords, leafIndex: number, entry: Uin
   if (promise !== undefined && promise.leafHash !== toHex(hashLeaf(entry))) {
     throw new Refused('records-differ', `leaf ${leafIndex} is not the one that was promised`);
   }
-  const { id, key } = read(entry, leafIndex);
+  const { id, key } = entryOf(entry, leafIndex);
   if (key !== SERVICE && !ids.has(id)) {
     throw new Refused('records-differ', `leaf ${leafIndex} is a record ${id}, which is none of yours`);
   }
 }
 
-function read(entry: Uint8Array, leafIndex: number): ReturnType<typeof parseEntry> {
+function entryOf(entry: Uint8Array, leafIndex: number): ReturnType<typeof parseEntry> {
   try {
     return parseEntry(Buffer.from(entry).toString('utf8'));
   } catch {

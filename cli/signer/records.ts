@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { commit, fromHex, parseBody, parseEntry, toHex, type Hex } from '../../protocol/index.ts';
 import { Held } from './verdict.ts';
 
-export interface Promised {
+interface Promised {
   readonly leafIndex: number;
   readonly leafHash: Hex;
   readonly sealBy: number;
@@ -50,7 +50,7 @@ export function ownRecords(folder: string, origin: string): () => Promise<OwnRec
     takePromise(value);
     const { entry, disclosure } = value as { entry?: unknown; disclosure?: unknown };
     if (typeof entry === 'string' && typeof disclosure === 'object' && disclosure !== null) {
-      takeDisclosure(entry, disclosure as { salt?: unknown; body?: unknown });
+      takeDisclosure(entry, disclosure);
       return;
     }
     const { id, kind, entity_id: entityId } = value as Record<string, unknown>;

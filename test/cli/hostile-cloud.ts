@@ -50,6 +50,17 @@ export interface Seen {
 
 export type Cloud = Awaited<ReturnType<typeof startCloud>>;
 
+function leafOf(entry: Uint8Array): Uint8Array {
+  return Buffer.from(leafHash(entry).slice(2), 'hex');
+}
+
+function entryOf(id: string): Uint8Array {
+  const commitment = createHash('sha256').update(id).digest('hex');
+  return encodeEntry({ id, receivedAt: '2023-11-14T22:13:20.000Z', key: 'k1', commitment });
+}
+
+const rootOf = (all: readonly Uint8Array[]): Hex => toHex(new ReferenceTree(all.map(leafOf)).root(all.length));
+
 /** @param signer the address of the tenant's key */
 export async function startCloud(signer: Hex, options: { registry?: Registry; origin?: string; logId?: Hex } = {}) {
   const { registry = REGISTRY, origin = ORIGIN } = options;
@@ -67,26 +78,17 @@ export async function startCloud(signer: Hex, options: { registry?: Registry; or
   let waiting: (() => void)[] = [];
   let answered: (() => void)[] = [];
 
-  function leafOf(entry: Uint8Array): Uint8Array {
-    return Buffer.from(leafHash(entry).slice(2), 'hex');
-  }
   function publish(all: readonly Uint8Array[]): void {
     served = all;
     store = new Store();
     if (all.length > 0) grow(store, all.map(leafOf), 100);
-  }
-  const rootOf = (all: readonly Uint8Array[]): Hex => toHex(new ReferenceTree(all.map(leafOf)).root(all.length));
-
-  function entryOf(id: string): Uint8Array {
-    const commitment = createHash('sha256').update(id).digest('hex');
-    return encodeEntry({ id, receivedAt: '2023-11-14T22:13:20.000Z', key: 'k1', commitment });
   }
 
   /** A request as an honest cloud makes it, and whatever is changed in it afterwards. */
   function ask(kind: string, type: TypeName, message: Fields, more: object, change: object = {}): Request {
     const domain = domainOf(registry);
     const types = { ...TYPES, EIP712Domain: DOMAIN };
-    const digest = hashTypedData({ domain, types: TYPES, primaryType: type, message: message as never });
+    const digest = hashTypedData({ domain, types: TYPES, primaryType: type, message });
     const typedData = {
       types: { EIP712Domain: DOMAIN, [type]: types[type] },
       primaryType: type,
@@ -94,7 +96,7 @@ export async function startCloud(signer: Hex, options: { registry?: Registry; or
       message,
     };
     const common = { id: randomUUID(), kind, logId, registry, signer, typedData, digest, createdAt: 1_700_000_000 };
-    return { ...common, ...more, ...change } as Request;
+    return { ...common, ...more, ...change };
   }
 
   function askSeal(kind: 'seal' | 'shadow', { epoch, ...seal }: Seen, change: object = {}): Request {
@@ -109,8 +111,8 @@ export async function startCloud(signer: Hex, options: { registry?: Registry; or
     return { epoch, seq: seq + 1, period: period + P, treeSize: entries.length, root: rootOf(entries), prev: head };
   }
 
-  function hashOf({ epoch: _, ...seal }: Seen): Hex {
-    return structHash('Seal', { logId, ...seal });
+  function hashOf({ seq, period, treeSize, root, prev }: Seen): Hex {
+    return structHash('Seal', { logId, seq, period, treeSize, root, prev });
   }
 
   const cloud = {

@@ -37,6 +37,8 @@ describe('the judgement of a tenant’s signer', function () {
   const seal = (change: Partial<Seen> = {}, more: object = {}): Request =>
     cloud.askSeal('seal', { ...cloud.nextSeal(), ...change }, more);
 
+  const open = () => openJournal(signer.journalPath, cloud.policy as SignerPolicy);
+
   async function migrated(): Promise<void> {
     cloud.migrate();
     await signer.round();
@@ -293,7 +295,6 @@ describe('the judgement of a tenant’s signer', function () {
 
   describe('by its journal', () => {
     beforeEach(migrated);
-    const open = () => openJournal(signer.journalPath, cloud.policy as SignerPolicy);
 
     it('cuts off a torn last line, and goes on', async () => {
       const whole = readFileSync(signer.journalPath);

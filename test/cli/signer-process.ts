@@ -13,15 +13,16 @@ import { KEY } from './signer-agent.ts';
 const KIFF = join(import.meta.dirname, '../../cli/kiff.js');
 const PASSWORD = 'a password for the tests';
 
+const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
+
 /** Web3 Secret Storage, version 3, cheap to open. */
-export function keystoreOf(key: Hex, password: string): string {
+function keystoreOf(key: Hex, password: string): string {
   const [salt, iv] = [randomBytes(32), randomBytes(16)];
   const c = 1_000;
   const derived = pbkdf2Sync(password, salt, c, 32, 'sha256');
   const cipher = createCipheriv('aes-128-ctr', derived.subarray(0, 16), iv);
   const ciphertext = Buffer.concat([cipher.update(Buffer.from(key.slice(2), 'hex')), cipher.final()]);
   const mac = keccak_256(Buffer.concat([derived.subarray(16, 32), ciphertext]));
-  const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
   return JSON.stringify({
     version: 3,
     crypto: {
@@ -65,7 +66,8 @@ export interface Home {
   remove(): void;
 }
 
-export function makeHome(cloud: Cloud): Home {
+/** @param key the API key */
+export function makeHome(cloud: Pick<Cloud, 'url'> & { policy: object }, key = API_KEY): Home {
   const folder = mkdtempSync(join(tmpdir(), 'kiff-signer-'));
   const policy = join(folder, 'policy.json');
   const journal = join(folder, 'journal');
@@ -83,11 +85,11 @@ export function makeHome(cloud: Cloud): Home {
   ): ChildProcess => {
     const isRun = args[0] === undefined || args[0].startsWith('-');
     const hasKey = args.some((arg) => ['--wallet', '--kms-key', '--keystore'].includes(arg));
-    const key = isRun && !hasKey ? ['--keystore', keystore] : [];
-    const more = isRun ? ['--api', cloud.url, '--json', ...key] : [];
+    const held = isRun && !hasKey ? ['--keystore', keystore] : [];
+    const more = isRun ? ['--api', cloud.url, '--json', ...held] : [];
     return spawn(process.execPath, [...node, KIFF, 'signer', ...args, ...files, ...more], {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, KIFF_API_KEY: API_KEY, KIFF_KEYSTORE_PASSWORD: PASSWORD, ...env },
+      env: { ...process.env, KIFF_API_KEY: key, KIFF_KEYSTORE_PASSWORD: PASSWORD, ...env },
     });
   };
 

@@ -207,7 +207,7 @@ describe('a tenant’s signer under a hostile cloud', function () {
     ],
   ] as const) {
     it(`would, if it forgot ${what}`, async () => {
-      await assert.rejects(play(script as readonly (readonly [Move, number])[], spoil), /does not bear out/);
+      await assert.rejects(play(script, spoil), /does not bear out/);
     });
   }
 });

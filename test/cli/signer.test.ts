@@ -25,6 +25,9 @@ const ACCOUNT = privateKeyToAccount(KEY);
 const told = ({ lines }: Ran): string[] =>
   lines.map(({ event, word }) => (word === undefined ? event : `${event} ${word}`));
 
+/** A record as it was posted. */
+const own = (id: string): string => `{"id":"${id}","kind":"k","entity_id":"e","entity_type":"t"}\n`;
+
 async function listen(answer: (body: string) => Promise<object>) {
   const server = createServer((request, response) => {
     void (async () => {
@@ -180,7 +183,6 @@ describe('kiff signer', function () {
     const args = ['--once', '--recompute', records];
     cloud.migrate();
     assert.equal((await home.run(['--once'])).code, 0);
-    const own = (id: string): string => `{"id":"${id}","kind":"k","entity_id":"e","entity_type":"t"}\n`;
     const promise = (leafIndex: number, hash: Hex): string =>
       `${JSON.stringify({ id: 'x', promise: { origin: cloud.origin, leafIndex, leafHash: hash, sealBy: 1_700_000_000 } })}\n`;
     const from = cloud.entries.length;
