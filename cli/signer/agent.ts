@@ -169,10 +169,13 @@ export async function work(agent: Agent, signal: AbortSignal, once: boolean): Pr
   const { cloud, health } = agent;
   let idle = 0;
   let reachable = true;
+  let heard = false;
   while (!signal.aborted) {
     let wait: number | null = null;
     try {
-      const values = await cloud.requests(once || idle > 0 ? 0 : WAIT_SECONDS, signal);
+      // The first time at once: whoever starts it wants to see that the cloud knows it.
+      const values = await cloud.requests(once || idle > 0 || !heard ? 0 : WAIT_SECONDS, signal);
+      heard = true;
       if (!reachable) agent.tell({ event: 'cloud-reachable', says: 'The cloud answers again.' });
       reachable = true;
       health.heard(values.length);
