@@ -20,7 +20,7 @@ const USAGE = `Usage: kiff custody status [--json]
   show       how a migration goes
   watch      the same, again and again, until it has ended
   approve    prints the page to approve at: that needs a passkey, hence a browser
-  passkeys   prints the page to register one at, a day before it is needed
+  passkeys   prints the page to register one at, a day before it is needed, or to remove one
   veto       stops a migration; no second factor is needed
   cancel     takes it back
 
@@ -149,7 +149,9 @@ async function act(args: ReturnType<typeof readArguments>, terminal: Terminal): 
       terminal.stdout.write(`Approve it here, with your passkey:\n  ${env.url}/migrations/${id}\n`);
       return 0;
     case 'passkeys':
-      terminal.stdout.write(`Register a passkey here, a day before it is needed:\n  ${env.url}/passkeys\n`);
+      terminal.stdout.write(
+        `Register a passkey here, a day before it is needed, or remove one:\n  ${env.url}/passkeys\n`,
+      );
       return 0;
     case 'veto':
     case 'cancel':

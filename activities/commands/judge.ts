@@ -61,6 +61,9 @@ const ASKS = {
   'custody.passkey': z
     .object(evidence)
     .transform(({ tenantId: id }) => ({ kind: 'custody.passkey' as const, tenantId: id })),
+  'custody.passkey.remove': z
+    .object(evidence)
+    .transform(({ tenantId: id }) => ({ kind: 'custody.passkey.remove' as const, tenantId: id })),
   'custody.contact': z
     .object(evidence)
     .transform(({ tenantId: id }) => ({ kind: 'custody.contact' as const, tenantId: id })),

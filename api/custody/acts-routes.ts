@@ -55,7 +55,7 @@ async function handoverOf(db: Queryable, { id, logId }: Migration): Promise<Hand
 export function actsOperations({ pools, registry, party, passkeyMinAgeSeconds, now }: ActsDependencies): Operation[] {
   /** What this person may approve a migration with now. */
   async function usable(db: Queryable, person: UserCaller): Promise<Passkey[]> {
-    const own = (await readPasskeys(db)).filter(({ userId }) => userId === person.userId);
+    const own = (await readPasskeys(db)).filter(({ userId, removed }) => userId === person.userId && !removed);
     if (own.length === 0)
       throw conflict('no-passkey', 'You have no passkey here; register one, a day before it is needed.');
     const old = own.filter(({ registeredAt }) => registeredAt.getTime() + passkeyMinAgeSeconds * 1000 <= now());

@@ -9,6 +9,7 @@ import { failedCommand } from './refusals.ts';
 
 const KINDS: CustodyKind[] = [
   'custody.passkey',
+  'custody.passkey.remove',
   'custody.contact',
   'custody.start',
   'custody.approve',

@@ -9,7 +9,13 @@ import type { UserCaller } from '../access/caller.ts';
 import type { Queryable } from '../http/tenant-pools.ts';
 
 export type CustodyKind =
-  'custody.passkey' | 'custody.contact' | 'custody.start' | 'custody.approve' | 'custody.veto' | 'custody.cancel';
+  | 'custody.passkey'
+  | 'custody.passkey.remove'
+  | 'custody.contact'
+  | 'custody.start'
+  | 'custody.approve'
+  | 'custody.veto'
+  | 'custody.cancel';
 
 /** A command as its asker finds it again. `by` is whom its token names. */
 export interface CustodyCommand {

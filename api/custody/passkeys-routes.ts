@@ -4,6 +4,7 @@ import { z } from 'zod';
 import { PASSKEY_ALGORITHMS } from '../../protocol/passkey.ts';
 import { bearerOf } from '../access/bearer.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
+import { Problem } from '../http/problems.ts';
 import { dateTime } from '../http/shapes.ts';
 import type { TenantPools } from '../http/tenant-pools.ts';
 import { personOf } from './authenticate.ts';
@@ -12,7 +13,7 @@ import { left, LEFT } from './commands-routes.ts';
 import { leaveEvidence } from './evidence.ts';
 import { credentialOf, readPasskeys, type Passkey, type RelyingParty } from './passkeys.ts';
 import { conflict, refused } from './refusals.ts';
-import { CEREMONY_MILLISECONDS, creationOptionsShape, registrationShape } from './webauthn-shapes.ts';
+import { CEREMONY_MILLISECONDS, creationOptionsShape, credentialId, registrationShape } from './webauthn-shapes.ts';
 
 const MAX_BODY_BYTES = 8 * 1024;
 
@@ -50,12 +51,12 @@ export function passkeysOperations({ pools, party, challenges, minAgeSeconds }: 
       method: 'get',
       path: '/v1/custody/passkeys',
       tag: 'Passkeys',
-      summary: 'The passkeys that admins have registered.',
+      summary: 'The passkeys that admins have registered, and nobody has removed.',
       access: { right: 'read-custody' },
       answers: { 200: { description: 'All of them.', schema: z.object({ passkeys: z.array(passkeyView) }) } },
       async handle({ caller }) {
         const passkeys = await pools.use(caller, readPasskeys);
-        return reply(200, { passkeys: passkeys.map(viewOf) });
+        return reply(200, { passkeys: passkeys.filter(({ removed }) => !removed).map(viewOf) });
       },
     }),
 
@@ -72,7 +73,7 @@ export function passkeysOperations({ pools, party, challenges, minAgeSeconds }: 
       async handle({ caller }) {
         const person = personOf(caller);
         const passkeys = await pools.use(person, readPasskeys);
-        const own = passkeys.filter(({ userId }) => userId === person.userId);
+        const own = passkeys.filter(({ userId, removed }) => userId === person.userId && !removed);
         return reply(200, {
           rp: { id: party.id, name: 'KIFF Cloud custody' },
           user: {
@@ -125,6 +126,32 @@ export function passkeysOperations({ pools, party, challenges, minAgeSeconds }: 
             }
             const token = bearerOf(request.get('authorization'));
             return leaveEvidence(db, 'custody.passkey', { token, registration, challenge });
+          }),
+        );
+      },
+    }),
+
+    operation({
+      id: 'removePasskey',
+      method: 'delete',
+      path: '/v1/custody/passkeys/{passkey}',
+      tag: 'Passkeys',
+      summary: 'Remove a passkey: your own, or another admin’s.',
+      description:
+        'It never counts again, also in approvals that were given with it. A migration that is left with fewer than two approvals is undone at its next gate, unless the new key has accepted.',
+      access: { right: 'manage-custody' },
+      params: z.object({ passkey: credentialId }),
+      answers: { 202: LEFT },
+      problems: ['not-found'],
+      async handle({ caller, params: { passkey }, request }) {
+        return left(
+          await pools.use(caller, async (db) => {
+            const known = (await readPasskeys(db)).find(({ id }) => id === passkey);
+            if (known === undefined || known.removed) throw new Problem('not-found', 'There is no such passkey.');
+            return leaveEvidence(db, 'custody.passkey.remove', {
+              token: bearerOf(request.get('authorization')),
+              passkey,
+            });
           }),
         );
       },

@@ -27,6 +27,8 @@ export interface Passkey {
   userId: string;
   registeredAt: Date;
   state: CustodyCommand['state'];
+  /** Whether somebody has asked to take it away; it counts no more. */
+  removed: boolean;
   registration: z.output<typeof registrationShape>;
   challenge: string;
 }
@@ -36,11 +38,13 @@ type Credential = NonNullable<VerifiedRegistrationResponse['registrationInfo']>[
 /** Who has more than this has other troubles; the newest count. */
 const MOST = 200;
 
-/** The tenant's passkeys, oldest first: of a credential that was registered twice the first time. */
+/** The tenant's passkeys, oldest first, also those that were removed: of a credential that was registered twice the first time. */
 export async function readPasskeys(db: Queryable): Promise<Passkey[]> {
-  const commands = await readCommands(db, ['custody.passkey']);
+  const commands = (await readCommands(db, ['custody.passkey', 'custody.passkey.remove'])).filter(stands);
+  const removals = commands.filter(({ kind }) => kind === 'custody.passkey.remove');
+  const removed = new Set(removals.map(({ payload }) => payload['passkey']));
   const passkeys = new Map<string, Passkey>();
-  for (const command of commands.filter(stands).slice(-MOST)) {
+  for (const command of commands.filter(({ kind }) => kind === 'custody.passkey').slice(-MOST)) {
     const { payload, by, issuedAt, state } = command;
     const { registration, challenge } = payload as Pick<Passkey, 'registration' | 'challenge'>;
     if (by === null || passkeys.has(registration.id)) continue;
@@ -49,6 +53,7 @@ export async function readPasskeys(db: Queryable): Promise<Passkey[]> {
       userId: by,
       registeredAt: issuedAt,
       state,
+      removed: removed.has(registration.id),
       registration,
       challenge,
     });

@@ -7,6 +7,9 @@ const base64url = (most: number) =>
     .max(most)
     .regex(/^[A-Za-z0-9_-]+$/, 'must be base64url');
 
+/** As an authenticator has made it up. */
+export const credentialId = base64url(1_400);
+
 /** Extensions and hints of browsers are left out: nothing here reads them, and what is stored is bounded. */
 const clientExtensionResults = z
   .unknown()
@@ -16,8 +19,8 @@ const clientExtensionResults = z
 /** RegistrationResponseJSON, as far as it is read. */
 export const registrationShape = z
   .object({
-    id: base64url(1_400),
-    rawId: base64url(1_400),
+    id: credentialId,
+    rawId: credentialId,
     type: z.literal('public-key'),
     response: z.object({
       clientDataJSON: base64url(2_000),
@@ -34,8 +37,8 @@ export const registrationShape = z
 /** AuthenticationResponseJSON, as far as it is read. */
 export const assertionShape = z
   .object({
-    id: base64url(1_400),
-    rawId: base64url(1_400),
+    id: credentialId,
+    rawId: credentialId,
     type: z.literal('public-key'),
     response: z.object({
       clientDataJSON: base64url(2_000),

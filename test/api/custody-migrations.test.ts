@@ -139,6 +139,7 @@ describe('custody over HTTP', function () {
       for (const [method, path] of [
         ['POST', '/v1/custody/passkeys/options'],
         ['POST', '/v1/custody/passkeys'],
+        ['DELETE', `/v1/custody/passkeys/${'A'.repeat(22)}`],
         ['PUT', '/v1/custody/contacts/mine'],
         ['POST', '/v1/custody/migrations'],
         ['POST', `/v1/custody/migrations/${id}/approve/options`],
@@ -201,6 +202,31 @@ describe('custody over HTTP', function () {
       later = 11 * 60_000;
       assertRefused(await register('user_ada', challenge, {}, another), 422, 'bad-challenge');
     });
+  });
+
+  it('a passkey is removed by any admin of its tenant: it is listed and asked no more', async () => {
+    const ada = await admin('ada');
+    later = DAY;
+    const id = await opened(ada.id);
+    const path = `/v1/custody/passkeys/${ada.passkey.id}`;
+    const other = await db.createTenant();
+    const theirs = sessionToken({ organisation: await db.createOrganisation(other) });
+    assertProblem(await api.call('DELETE', path, theirs), 404, 'not-found');
+    const options = () => api.call('POST', `/v1/custody/migrations/${id}/approve/options`, token(ada.id));
+    assert.deepEqual(
+      (await options()).json.allowCredentials.map((one: any) => one.id),
+      [ada.passkey.id],
+      'control',
+    );
+    const removed = await api.call('DELETE', path, token('user_bob'));
+    assert.equal(removed.status, 202, removed.text);
+    const listed = async () => (await api.get('/v1/custody/passkeys', token(ada.id))).json.passkeys.length as number;
+    assert.equal(await listed(), 0);
+    assertRefused(await options(), 409, 'no-passkey');
+    assertProblem(await api.call('DELETE', path, token('user_bob')), 404, 'not-found');
+    assertRefused(await register(ada.id, await challengeFor(ada.id), {}, ada.passkey), 409, 'known-passkey');
+    await rows.finish(removed.json.ref, 'failed', 'not-two-factor');
+    assert.equal(await listed(), 1, 'the signing plane has refused it');
   });
 
   describe('a migration', () => {

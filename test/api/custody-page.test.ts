@@ -141,6 +141,12 @@ describe('the custody pages', function () {
     await page.getByRole('button', { name: 'Veto: stop it' }).click();
     await finish('custody.veto');
     await status('It is stopped.');
+
+    await signIn('/passkeys', 'user_ada');
+    await page.getByRole('button', { name: 'Remove' }).click();
+    await finish('custody.passkey.remove');
+    await status('The passkey is removed.');
+    assert.equal(await page.getByText('verified, counts from').count(), 0);
     assert.deepEqual(
       asked.filter((url) => !url.startsWith(`${api.origin}/`)),
       [],

@@ -147,6 +147,9 @@ export function createAdmins(plane: Pick<Plane, 'database' | 'registry'>) {
       const assertion = admin.passkey.assert({ challenge, origin: CUSTODY_ORIGIN });
       return leave(tenant, 'custody.approve', { migration, token: token(admin), assertion });
     },
+    /** @returns the command's id */
+    remove: (tenant: TestTenant, by: Admin, passkey: string, options?: TokenOptions): Promise<number> =>
+      leave(tenant, 'custody.passkey.remove', { token: token(by, options), passkey }),
     /** @returns the command's ref */
     async veto(tenant: TestTenant, admin: Admin, migration: string, kind: 'veto' | 'cancel' = 'veto'): Promise<string> {
       const ref = newRef();

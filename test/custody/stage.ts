@@ -55,6 +55,8 @@ export interface People {
   /** @returns the command's ref */
   veto(by: Admin, migration: string, kind?: 'veto' | 'cancel'): Promise<string>;
   leaves: Admins['leaves'];
+  /** Removes a passkey, one's own or another admin's. */
+  remove(by: Admin, passkey: string): Promise<unknown>;
   answer(ref: string): Promise<Outcome>;
 }
 
@@ -164,6 +166,7 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
       answer: (ref) => evidence.answer(ref),
       start: async (by, wanted) => (await evidence.ask(tenant, by, wanted)).migration,
       approve: (by, migration) => evidence.approve(tenant, by, migration),
+      remove: (by, passkey) => evidence.remove(tenant, by, passkey),
       veto: (by, migration, kind) => evidence.veto(tenant, by, migration, kind),
     };
     const company: Company = {

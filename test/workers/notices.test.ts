@@ -242,17 +242,19 @@ describe('notices', function () {
     assert.equal(texts.filter((text) => text.includes(`https://custody.kiff.invalid/migrations/${id}`)).length, 4);
   });
 
-  it('tell of an undone migration and of a new passkey', async () => {
+  it('tell of an undone migration, and of a new and of a removed passkey', async () => {
     await contact('user_ada', { email: MAIL });
     const id = await migrate();
-    const passkey = await leave('custody.passkey', { ref: randomUUID() });
-    await sealing.query(`SELECT kiff.settle_command($1, 'started', NULL)`, [passkey]);
-    await sealing.query(`SELECT kiff.finish_command($1, 'done', NULL)`, [passkey]);
+    for (const kind of ['custody.passkey', 'custody.passkey.remove']) {
+      const passkey = await leave(kind, { ref: randomUUID() });
+      await sealing.query(`SELECT kiff.settle_command($1, 'started', NULL)`, [passkey]);
+      await sealing.query(`SELECT kiff.finish_command($1, 'done', NULL)`, [passkey]);
+    }
     await sealing.query(`SELECT kiff.give_up_custody($1, 'vetoed')`, [id]);
     await sealing.query(`SELECT kiff.end_custody_migration($1, 'undone', 'vetoed')`, [id]);
     assert.deepEqual(
       (await deliveries()).map(({ kind }) => kind),
-      ['migration-started', 'passkey-registered', 'migration-undone'],
+      ['migration-started', 'passkey-registered', 'passkey-removed', 'migration-undone'],
     );
     await deliverWaiting(deps);
     assert.equal(mails().filter((_, at) => mail(at).includes('/veto/')).length, 0, 'there is nothing to stop any more');

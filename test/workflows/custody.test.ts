@@ -205,6 +205,14 @@ describe('a custody migration', function () {
       await assertUndone(company, migration, 'custody-refused');
     },
 
+    async passkeyRemoved(company) {
+      const [first, second] = company.admins;
+      const migration = await company.migrate({ custody: 1 });
+      await company.reached(migration, 'authorise');
+      await company.people.remove(first, second.passkey.id);
+      await assertUndone(company, migration, 'custody-refused');
+    },
+
     async operatorCancels(company) {
       const migration = await company.migrate({ custody: 1 });
       await company.reached(migration, 'prove');
@@ -238,6 +246,8 @@ describe('a custody migration', function () {
     running.get('twoAtOnce'));
   it('C11: an approver who leaves the organisation mid-way stops it at the next gate', () =>
     running.get('approverLeaves'));
+  it('a passkey that is removed mid-way stops it at the next gate, when fewer than two approvals are left', () =>
+    running.get('passkeyRemoved'));
   it('an operator cancels it in the Temporal UI: a proper undo', () => running.get('operatorCancels'));
   it('a new signer that is away when it is to accept holds nothing up, and is asked again', () =>
     running.get('signerAway'));

@@ -7,7 +7,8 @@ export type NoticeKind =
   | 'handover-accepted'
   | 'handover-cancelled'
   | 'migration-undone'
-  | 'passkey-registered';
+  | 'passkey-registered'
+  | 'passkey-removed';
 
 export interface Notice {
   /** The notice's number: the same for everybody who is told. */
@@ -81,6 +82,12 @@ const TEXTS: Readonly<Record<NoticeKind, { subject: string; says: (facts: Notice
     subject: 'A passkey for custody was registered',
     says: () => [
       'An admin of your organisation registered a passkey. In a day it can approve that your log gets another signer. If it was none of you, remove that admin now.',
+    ],
+  },
+  'passkey-removed': {
+    subject: 'A passkey for custody was removed',
+    says: () => [
+      'An admin of your organisation removed a passkey. What was approved with it does not count any more, and a migration that is left with fewer than two approvals is undone. If it was none of you, remove that admin now.',
     ],
   },
 };

@@ -22,6 +22,7 @@ export type EvidenceRefusal =
   | 'passkey-malformed'
   | 'passkey-known-already'
   | 'passkey-unknown'
+  | 'passkey-removed'
   | 'passkey-too-young'
   | 'migration-unknown'
   | 'migration-ended'
@@ -55,6 +56,7 @@ const passkeyAct = z.object({
   challenge: z.string().min(22).max(128),
   registration: z.looseObject({ id: z.string().min(1).max(1400) }),
 });
+const removalAct = z.object({ token: z.string().max(8192), passkey: z.string().min(1).max(1400) });
 const approvalAct = z.object({
   token: z.string().max(8192),
   migration: z.string(),
@@ -128,7 +130,30 @@ export function createEvidence(deps: EvidenceDependencies) {
     return { credential, userId: session.userId, arrivedAt: seconds(issued_at), issuedAt: session.issuedAt };
   }
 
-  /** The credential with this id as it was first registered. Whoever registers it once more changes nothing. */
+  /**
+   * A passkey taken away, by its owner or another admin, under two fresh factors. Judged by its moment alone: who removed another's
+   * passkey and left since has not given it back.
+   */
+  async function removalOf(
+    tenantId: string,
+    { payload, issued_at }: Evidence,
+  ): Promise<{ credentialId: string } | { refused: EvidenceRefusal }> {
+    const parsed = removalAct.safeParse(payload);
+    if (!parsed.success) return { refused: 'malformed' };
+    const session = await judgeSession(parsed.data.token, issued_at);
+    if ('refused' in session) return session;
+    if (!(await asked('kiff.is_organisation_of($1, $2)', tenantId, session.organisation))) {
+      return { refused: 'token-other-organisation' };
+    }
+    if (!session.freshTwoFactor) return { refused: 'not-two-factor' };
+    return { credentialId: parsed.data.passkey };
+  }
+
+  /**
+   * The credential with this id as it was first registered. Whoever registers it once more changes nothing, and one that was removed
+   * never counts again.
+   * @param all registrations and removals
+   */
   async function passkeyWith(
     tenantId: string,
     credentialId: string,
@@ -136,8 +161,13 @@ export function createEvidence(deps: EvidenceDependencies) {
   ): Promise<Passkey | { refused: EvidenceRefusal }> {
     let refused: EvidenceRefusal = 'passkey-unknown';
     for (const row of all) {
+      if (row.kind !== REMOVAL) continue;
+      const removal = await removalOf(tenantId, row);
+      if (!('refused' in removal) && removal.credentialId === credentialId) return { refused: 'passkey-removed' };
+    }
+    for (const row of all) {
       const parsed = passkeyAct.safeParse(row.payload);
-      if (!parsed.success || parsed.data.registration.id !== credentialId) continue;
+      if (row.kind !== REGISTRATION || !parsed.success || parsed.data.registration.id !== credentialId) continue;
       const passkey = await passkeyOf(tenantId, row);
       if (!('refused' in passkey)) return passkey;
       refused = passkey.refused;
@@ -201,8 +231,8 @@ export function createEvidence(deps: EvidenceDependencies) {
   return {
     /** Different admins whose approvals of this migration are good now, and the commands that show it. */
     async approvals(migration: Migration): Promise<{ admins: number; commandIds: number[] }> {
-      const all = await evidence(migration.log.tenantId, ['custody.approve', 'custody.passkey']);
-      const passkeys = all.filter(({ kind }) => kind === 'custody.passkey');
+      const all = await evidence(migration.log.tenantId, ['custody.approve', ...PASSKEYS]);
+      const passkeys = all.filter(({ kind }) => PASSKEYS.includes(kind));
       const users = new Set<string>();
       const credentials = new Set<string>();
       const commandIds: number[] = [];
@@ -226,7 +256,7 @@ export function createEvidence(deps: EvidenceDependencies) {
       migration: Migration,
       commandIds: readonly number[],
     ): Promise<{ approval: PasskeyApproval; arrivedAt: number }[]> {
-      const all = await evidence(migration.log.tenantId, ['custody.approve', 'custody.passkey']);
+      const all = await evidence(migration.log.tenantId, ['custody.approve', REGISTRATION]);
       const parts: { approval: PasskeyApproval; arrivedAt: number }[] = [];
       for (const row of all) {
         if (row.kind !== 'custody.approve' || !commandIds.includes(row.id) || !isAbout(row, migration.id)) continue;
@@ -238,7 +268,7 @@ export function createEvidence(deps: EvidenceDependencies) {
         const { id } = approval.data.assertion;
         for (const { kind, payload } of all) {
           const passkey = passkeyAct.safeParse(payload);
-          if (kind !== 'custody.passkey' || passkey.data === undefined || passkey.data.registration.id !== id) continue;
+          if (kind !== REGISTRATION || passkey.data === undefined || passkey.data.registration.id !== id) continue;
           const { registration, challenge } = passkey.data;
           const known = await registeredPasskey(party, registration as unknown as RegistrationResponseJSON, challenge);
           if (known === null) continue;
@@ -288,26 +318,32 @@ export function createEvidence(deps: EvidenceDependencies) {
         'refused' in judged
           ? { ok: false, reason: judged.refused as EvidenceRefusal }
           : { ok: true, kind: row.kind, migration };
-      if (row.kind === 'custody.passkey') {
+      const passkeys = all.filter(({ kind }) => PASSKEYS.includes(kind));
+      const earlier = passkeys.filter(({ id }) => id < row.id);
+      if (row.kind === REGISTRATION) {
         const parsed = passkeyAct.safeParse(row.payload);
-        const passkeys = all.filter(({ kind, id }) => kind === row.kind && id < row.id);
-        if (parsed.success && !('refused' in (await passkeyWith(tenantId, parsed.data.registration.id, passkeys)))) {
-          return { ok: false, reason: 'passkey-known-already' };
+        if (parsed.success) {
+          const known = await passkeyWith(tenantId, parsed.data.registration.id, earlier);
+          if (!('refused' in known) || known.refused === 'passkey-removed') {
+            return { ok: false, reason: 'passkey-known-already' };
+          }
         }
         return verdict(await passkeyOf(tenantId, row));
+      }
+      if (row.kind === REMOVAL) {
+        const removal = await removalOf(tenantId, row);
+        if ('refused' in removal) return verdict(removal);
+        const known = await passkeyWith(tenantId, removal.credentialId, earlier);
+        // One that does not count for another reason can be removed as well: whoever left may come back.
+        const gone = 'refused' in known && ['passkey-unknown', 'passkey-removed'].includes(known.refused);
+        return verdict(gone ? known : removal);
       }
       if (NEEDS_MIGRATION.includes(row.kind)) {
         const found = migration === null ? null : await migrationOf(migration);
         if (found === null) return { ok: false, reason: 'migration-unknown' };
         if (found.stopped) return { ok: false, reason: 'migration-ended' };
         if (row.kind === 'custody.approve') {
-          return verdict(
-            await judgeApproval(
-              found,
-              row,
-              all.filter(({ kind }) => kind === 'custody.passkey'),
-            ),
-          );
+          return verdict(await judgeApproval(found, row, passkeys));
         }
       }
       const parsed = act.safeParse(row.payload);
@@ -321,15 +357,12 @@ export function createEvidence(deps: EvidenceDependencies) {
   };
 }
 
+const REGISTRATION = 'custody.passkey';
+const REMOVAL = 'custody.passkey.remove';
+const PASSKEYS: readonly string[] = [REGISTRATION, REMOVAL];
+
 /** Kinds of the custody API that carry a person's session token. */
-const KINDS = [
-  'custody.passkey',
-  'custody.contact',
-  'custody.start',
-  'custody.approve',
-  'custody.veto',
-  'custody.cancel',
-];
+const KINDS = [...PASSKEYS, 'custody.contact', 'custody.start', 'custody.approve', 'custody.veto', 'custody.cancel'];
 const NEEDS_MIGRATION = ['custody.approve', 'custody.veto', 'custody.cancel'];
 
 function isAbout({ payload }: Evidence, migrationId: string): boolean {

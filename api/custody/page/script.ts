@@ -101,12 +101,16 @@ async function approve() {
   return ask('POST', path, { assertion });
 }
 
+function remove(passkey) {
+  return ask('DELETE', '/v1/custody/passkeys/' + passkey);
+}
+
 function veto() {
   return ask('POST', '/v1/custody/migrations/' + id + '/veto');
 }
 
 /** One act at a time, and what came of it. */
-async function act(button, doing, done, work) {
+async function act(doing, done, work) {
   const buttons = document.querySelectorAll('button');
   for (const each of buttons) each.disabled = true;
   say(doing);
@@ -161,6 +165,17 @@ function showPasskeys({ passkeys }) {
         made('td', id.slice(0, 12) + '…'),
         made('td', (state === 'done' ? 'verified' : 'being verified') + ', counts from ' + countsFrom.slice(0, 16).replace('T', ' ') + ' UTC'),
       );
+      const button = made('button', 'Remove');
+      button.type = 'button';
+      button.className = 'stop';
+      button.addEventListener('click', () => {
+        if (confirm('Remove this passkey? It never counts again, and a migration that it has approved may be undone.')) {
+          act('Removing …', 'The passkey is removed.', () => remove(id));
+        }
+      });
+      const cell = document.createElement('td');
+      cell.append(button);
+      row.append(cell);
       return row;
     }),
   );
@@ -190,13 +205,13 @@ $('session').addEventListener('submit', async (event) => {
     say(error.message, true);
   }
 });
-$('register').addEventListener('click', (event) =>
-  act(event.target, 'Your browser asks for the passkey …', 'The passkey is registered.', register));
-$('approve').addEventListener('click', (event) =>
-  act(event.target, 'Your browser asks for the passkey …', 'You have approved.', approve));
-$('veto').addEventListener('click', (event) => {
+$('register').addEventListener('click', () =>
+  act('Your browser asks for the passkey …', 'The passkey is registered.', register));
+$('approve').addEventListener('click', () =>
+  act('Your browser asks for the passkey …', 'You have approved.', approve));
+$('veto').addEventListener('click', () => {
   if (confirm('Stop this migration? It is undone, and a new one has to begin from the start.')) {
-    act(event.target, 'Stopping …', 'It is stopped.', veto);
+    act('Stopping …', 'It is stopped.', veto);
   }
 });
 $(page === 'passkeys' ? 'for-passkeys' : 'for-migration').hidden = false;

@@ -209,6 +209,31 @@ describe('custody: evidence', function () {
     assert.deepEqual(await contacts(), [{ email: 'security@acme.test' }]);
   });
 
+  it('a passkey that was removed counts no more, in approvals given before either, whoever removed it and left since', async () => {
+    const [admin, other, owner] = people as [Admin, Admin, Admin];
+    const remove = (options = {}, by = admin, id = owner.passkey.id) => admins.remove(tenant, by, id, options);
+    const before = await count();
+    await refused(await remove({ factors: [0, 11] }), 'not-two-factor');
+    await refused(await remove({ organisation: 'org_other' }), 'token-other-organisation');
+    await refused(await remove({ claims: { act: { sub: 'user_boss' } } }), 'impersonated');
+    await refused(await remove({}, admin, createPasskey().id), 'passkey-unknown');
+    assert.equal(await count(), before, 'control');
+    const member = (is: boolean) =>
+      plane.database.sql('UPDATE kiff.memberships SET member = $2 WHERE user_id = $1', [other.user, is]);
+    assert.deepEqual(await judge(await remove({}, other)), {
+      ok: true,
+      kind: 'custody.passkey.remove',
+      migration: null,
+    });
+    assert.equal(await count(), before - 1);
+    await member(false);
+    assert.equal(await count(), before - 2, 'with the approval of whoever left');
+    await member(true);
+    await refused(await remove(), 'passkey-removed');
+    await refused(await admins.register(tenant, owner), 'passkey-known-already');
+    await refused(await admins.approve(tenant, owner, migration), 'passkey-removed');
+  });
+
   it('a valid veto stops everything that is still to be signed', async () => {
     const ref = { tenantId: tenant.id, migrationId: migration };
     await assert.rejects(custody.custodyProof(ref), failsAs('out-of-order'), 'the log has no seal yet');
