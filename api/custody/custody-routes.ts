@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { toHex, type Hex } from '../../protocol/hex.ts';
 import { operation, reply, type Operation } from '../http/operation.ts';
+import { ownSignerShape, readOwnSigner } from '../http/own-signer.ts';
 import { Problem } from '../http/problems.ts';
 import { count, dateTime, hex } from '../http/shapes.ts';
 import type { Queryable, TenantPools } from '../http/tenant-pools.ts';
@@ -32,15 +33,7 @@ const custodyShape = z
       keyRef: z.string().nullable(),
       since: dateTime.nullable(),
     }),
-    ownSigner: z
-      .object({
-        seen: dateTime.nullable().describe('When it last looked for work'),
-        waiting: count.describe('Statements that wait for it'),
-        since: dateTime.nullable().describe('Since when the oldest one waits'),
-        fromSeq: count.nullable().describe('The first seal among them'),
-        declined: z.string().nullable().describe('Why it last declined to sign, in its own words'),
-        refused: z.string().nullable().describe('Why an answer of its was not taken, a fixed word'),
-      })
+    ownSigner: ownSignerShape
       .nullable()
       .describe('Of a tenant-agent, and while a migration to one asks for signatures: how far it is behind'),
     held: z.boolean().describe('Nothing new is signed while an acceptance is on its way'),
@@ -60,8 +53,6 @@ const custodyShape = z
   })
   .meta({ id: 'Custody' });
 
-const TENANT_AGENT = 3;
-
 interface LogRow {
   origin: string;
   log_id: Buffer;
@@ -80,29 +71,6 @@ async function readLog(db: Queryable): Promise<LogRow> {
   const { rows } = await db.query<LogRow>('SELECT * FROM kiff.logs');
   if (rows[0] === undefined) throw new Problem('tenant-not-ready', 'This tenant has no log yet.', { retryAfter: 5 });
   return rows[0];
-}
-
-interface SignerRow {
-  seen_at: Date | null;
-  waiting: number;
-  waiting_since: Date | null;
-  first_seq: number | null;
-  declined: string | null;
-  refused: string | null;
-}
-
-async function readOwnSigner(db: Queryable, custody: number): Promise<z.input<typeof custodyShape>['ownSigner']> {
-  const { rows } = await db.query<SignerRow>('SELECT * FROM kiff.own_signer_standing()');
-  const row = rows[0];
-  if (row === undefined || (custody !== TENANT_AGENT && row.waiting === 0)) return null;
-  return {
-    seen: row.seen_at?.toISOString() ?? null,
-    waiting: row.waiting,
-    since: row.waiting_since?.toISOString() ?? null,
-    fromSeq: row.first_seq,
-    declined: row.declined,
-    refused: row.refused,
-  };
 }
 
 async function epochsOf(db: Queryable, log: LogRow): Promise<z.input<typeof epochShape>[]> {

@@ -1,10 +1,12 @@
 /** /v1/logs: the tenant's logs. Almost always one; a log that could not be sealed any more has ended and another one has begun. */
 import { z } from 'zod';
 import { operation, reply, type Operation } from '../http/operation.ts';
+import { ownSignerShape, readOwnSigner } from '../http/own-signer.ts';
 import { count, hex, wholeNumber } from '../http/shapes.ts';
-import type { LogIdentities } from './log-identity.ts';
+import type { LogIdentities, LogIdentity } from './log-identity.ts';
 import type { Queryable, TenantPools } from '../http/tenant-pools.ts';
-import { finalOnes, readSuccessions, successionShape } from './successions.ts';
+import { readSigned } from './seals.ts';
+import { finalOnes, readSuccessions, successionShape, type Succession } from './successions.ts';
 
 /** Which log a question is about. */
 export const ofLog = z.object({
@@ -26,6 +28,15 @@ const logShape = z
     epoch: count.describe('How many successions there were'),
     custody: count.describe('1 cloud, 2 tenant-kms, 3 tenant-agent; after a succession the signers’ claim'),
     succession: z.array(successionShape).describe('Every final succession, oldest first'),
+    ownSigner: ownSignerShape
+      .extend({
+        signedSeq: count.describe('The last seal that is signed; 0 when none is'),
+        unsigned: count.describe('Seals behind it that have a root and no signature yet'),
+      })
+      .nullable()
+      .describe(
+        'Of a tenant-agent, and while a migration to one asks for signatures: how far it is behind; null of ended logs',
+      ),
     end: z
       .string()
       .nullable()
@@ -48,15 +59,18 @@ export function logsOperations({ pools, logIdentity }: LogsDependencies): Operat
       access: { right: 'read' },
       answers: { 200: { description: 'The logs.', schema: publicity.extend({ logs: z.array(logShape) }) } },
       async handle({ caller }) {
-        const { logs, successions, isPublic } = await pools.use(caller, async (pool) => {
+        const { logs, successions, isPublic, ownSigner } = await pools.use(caller, async (pool) => {
           const all = await logIdentity.all(pool, caller.tenant);
+          const [current] = all;
+          const known = await readSuccessions(
+            pool,
+            all.map(({ logId }) => logId),
+          );
           return {
             logs: all,
-            successions: await readSuccessions(
-              pool,
-              all.map(({ logId }) => logId),
-            ),
+            successions: known,
             isPublic: await readPublicity(pool, caller.tenant),
+            ownSigner: await readLag(pool, current, custodyOf(finalOnes(known.get(current.logId)))),
           };
         });
         return reply(200, {
@@ -71,7 +85,7 @@ export function logsOperations({ pools, logIdentity }: LogsDependencies): Operat
               genesisSigner,
               signer: last?.signer ?? genesisSigner,
               epoch: last?.epoch ?? 0,
-              custody: last?.custody ?? 1,
+              custody: custodyOf(succession),
               succession: succession.map(({ epoch, signer, afterSeq, custody, handover }) => ({
                 epoch,
                 signer,
@@ -79,6 +93,8 @@ export function logsOperations({ pools, logIdentity }: LogsDependencies): Operat
                 custody,
                 transaction: handover?.accepted.txHash ?? null,
               })),
+              // Nobody signs for a log that has ended.
+              ownSigner: end === null ? ownSigner : null,
               end,
             };
           }),
@@ -106,6 +122,17 @@ export function logsOperations({ pools, logIdentity }: LogsDependencies): Operat
       },
     }),
   ];
+}
+
+const custodyOf = (succession: readonly Succession[]): number => succession.at(-1)?.custody ?? 1;
+
+async function readLag(
+  pool: Queryable,
+  log: LogIdentity,
+  custody: number,
+): Promise<z.input<typeof logShape>['ownSigner']> {
+  const standing = await readOwnSigner(pool, custody);
+  return standing && { ...standing, ...(await readSigned(pool, log)) };
 }
 
 async function readPublicity(pool: Queryable, tenant: string): Promise<boolean> {

@@ -146,6 +146,18 @@ export async function findSeal(pool: Pick<Pool, 'query'>, schema: string, seq: n
   return rows[0];
 }
 
+/** How far a log is signed: its last signed seal (0 when none is), and how many behind it have a root only. */
+export async function readSigned(
+  pool: Pick<Pool, 'query'>,
+  { schema }: Pick<LogIdentity, 'schema'>,
+): Promise<{ signedSeq: number; unsigned: number }> {
+  const { rows } = await pool.query<{ signedSeq: number; unsigned: number }>(
+    `SELECT coalesce((SELECT seq FROM ${schema}.seals WHERE signature IS NOT NULL ORDER BY seq DESC LIMIT 1), 0) AS "signedSeq",
+            (SELECT count(*)::integer FROM ${schema}.seals WHERE level = 'hashed') AS unsigned`,
+  );
+  return rows[0]!;
+}
+
 export function sealView(row: SealRow, { logId }: Pick<LogIdentity, 'logId'>): SealView {
   return {
     logId,

@@ -165,8 +165,9 @@ describe('a log of several signers', function () {
   it('GET /v1/logs says who signs, since when, and who did before; seals say it each', async () => {
     const { json } = await api.get('/v1/logs', log.tenant.apiKey);
     const [first, second] = signers.map(addressOf);
-    const { signer, epoch, custody, genesisSigner, succession } = json.logs[0];
+    const { signer, epoch, custody, genesisSigner, succession, ownSigner } = json.logs[0];
     assert.deepEqual([signer, epoch, custody, genesisSigner], [second, 2, 1, log.tenant.genesisSigner]);
+    assert.equal(ownSigner, null, 'this key is ours: there is no signer of the tenant’s to wait for');
     const seals = (await api.get('/v1/seals?limit=100', log.tenant.apiKey)).json.seals as {
       seq: number;
       epoch: number;

@@ -64,6 +64,11 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     await assert.rejects(plane.sign(tenant), failsAs(type));
   }
 
+  /** How far the tenant's signer is behind, as the tenant reads it. */
+  async function lagOf({ apiKey }: TestTenant): Promise<Record<string, unknown> | null> {
+    return (await api.get('/v1/logs', apiKey)).json.logs[0].ownSigner;
+  }
+
   /** The newest seq whose checkpoint is published. */
   async function published(): Promise<number> {
     const [row] = await plane.database.sql<{ seq: number }>(
@@ -107,8 +112,24 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
       await refusesAs('signer-absent');
       assert.equal(await published(), seqs.at(-1), 'the operator’s checkpoint does not wait');
     }
+    const lag = await lagOf(tenant);
     const waiting = await own.list();
     const asked = waiting.map(({ seal }) => seal!.seq);
+    const [oldest] = await plane.database.sql<{ at: Date }>(
+      'SELECT min(created_at) AS at FROM kiff.signer_requests WHERE tenant = $1 AND signed_at IS NULL',
+      [tenant.id],
+    );
+    const { seen, ...rest } = lag!;
+    assert.deepEqual(rest, {
+      signedSeq: asked[0]! - 1,
+      unsigned: asked.length,
+      waiting: asked.length,
+      fromSeq: asked[0],
+      since: oldest!.at.toISOString(),
+      declined: null,
+      refused: null,
+    });
+    assert.ok(Date.parse(String(seen)) < oldest!.at.getTime(), 'it was there last before the oldest one was asked for');
     assert.deepEqual(
       asked,
       asked.toSorted((a, b) => a - b),
@@ -122,6 +143,8 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
       asked,
     );
     assert.equal(await plane.level(tenant, seqs.at(-1)!), 'final');
+    const { signedSeq, unsigned, waiting: open, since } = (await lagOf(tenant))!;
+    assert.deepEqual([signedSeq, unsigned, open, since], [asked.at(-1), 0, 0, null], 'it has caught up');
   });
 
   it('a wrong answer is refused with its reason, here and by the signing plane, and nothing is anchored (C8, B18, B19)', async () => {
@@ -234,6 +257,7 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     const seq = await steps.seal(tenant);
     assert.equal(await plane.level(tenant, seq), 'final');
     assert.equal(own.signed.length, signed, 'it is not asked any more');
+    assert.equal(await lagOf(tenant), null, 'and is behind in nothing');
     await pool.end();
   });
 
