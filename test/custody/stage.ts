@@ -8,7 +8,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
-import { NativeConnection, Worker } from '@temporalio/worker';
 import { pino } from 'pino';
 import { createCommandActivities } from '../../activities/commands/create.ts';
 import { createCustodyActivities } from '../../activities/custody/create.ts';
@@ -20,18 +19,15 @@ import { readLogState, type LogState } from '../../activities/chain/registry.ts'
 import { startAnvil } from '../../dev/anvil.ts';
 import { LOCAL_ROLES } from '../../dev/kms-roles.ts';
 import { toHex } from '../../protocol/hex.ts';
-import { bundlePath } from '../../workers/bundle.ts';
-import { fixedFailures } from '../../workers/fixed-failures.ts';
-import { signsOfLife } from '../../workers/signs-of-life.ts';
 import { startInbox, startWith } from '../../workers/sealing/inbox.ts';
 import { ANCHORING_QUEUE, custodyId, KEYADMIN_QUEUE, SEALING_QUEUE, SIGNING_QUEUE } from '../../workflows/ids.ts';
 import { createPlane, type Plane } from '../activities/plane.ts';
 import { until } from '../main-job/client.ts';
 import { startOwnTemporal, type OwnTemporal } from '../own-temporal.ts';
+import { startOwnWorkers } from '../own-workers.ts';
 import type { TestTenant } from '../product-database.ts';
 import { createTenantKey, type TenantKey } from '../tenant-kms.ts';
 import { createAdmins, type Admin, type Admins, type Outcome, type Wanted } from './admins.ts';
-import '../quiet-temporal.ts';
 
 /** Seconds. A migration takes the time of a few blocks. */
 export const POLICY: CustodyPolicy = {
@@ -98,7 +94,6 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
   const { urls } = plane.database;
   const pool = createPool(urls.kiff_sealing, 12);
   const keyadminPool = createPool(urls.kiff_keyadmin, 2);
-  const connection = await NativeConnection.connect({ address: temporal.address });
   const log = pino({ level: 'silent' });
   const alert = plane.alert;
   const kms = plane.kmsAs('admin');
@@ -118,18 +113,7 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
     [SIGNING_QUEUE, { ...plane.signing, ...plane.custody() }],
     [ANCHORING_QUEUE, plane.anchoringAs(() => Context.current().info.workflowExecution?.runId ?? '')],
   ];
-  const workers: { worker: Worker; running: Promise<void> }[] = [];
-  for (const [taskQueue, activities] of queues) {
-    const worker = await Worker.create({
-      connection,
-      namespace: temporal.namespace,
-      taskQueue,
-      activities,
-      interceptors: { activity: [fixedFailures(log, alert), signsOfLife] },
-      ...(taskQueue === SEALING_QUEUE && { workflowBundle: { codePath: bundlePath } }),
-    });
-    workers.push({ worker, running: worker.run() });
-  }
+  const workers = await startOwnWorkers(temporal, queues, alert);
   await temporal.client.workflow.start('anchorWallet', {
     workflowId: 'wallet',
     taskQueue: SEALING_QUEUE,
@@ -260,9 +244,7 @@ export async function createStage(policy: Partial<CustodyPolicy> = {}): Promise<
           .catch(() => undefined);
       }
       await temporal.client.workflow.getHandle('wallet').terminate();
-      for (const { worker } of workers) worker.shutdown();
-      await Promise.all(workers.map(({ running }) => running));
-      await connection.close();
+      await workers.stop();
       await Promise.all([pool.end(), keyadminPool.end()]);
       await plane.stop();
       await temporal.stop();
