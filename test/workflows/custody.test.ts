@@ -24,7 +24,8 @@ describe('a custody migration', function () {
 
   before(async function () {
     if (process.env['TEMPORAL_ADDRESS']) this.skip(); // then set-up provides no server of our own
-    stage = await createStage();
+    // No handover is to expire here, however slow the machine.
+    stage = await createStage({ handoverExpiry: 600 });
     running = new Map(
       Object.entries(SCENARIOS).map(([title, run]) => {
         const outcome = stage.company().then(run);

@@ -212,7 +212,9 @@ describe('custody: evidence', function () {
   it('a passkey that was removed counts no more, in approvals given before either, whoever removed it and left since', async () => {
     const [admin, other, owner] = people as [Admin, Admin, Admin];
     const remove = (options = {}, by = admin, id = owner.passkey.id) => admins.remove(tenant, by, id, options);
+    await admins.approve(tenant, owner, migration);
     const before = await count();
+    assert.equal(before, 3);
     await refused(await remove({ factors: [0, 11] }), 'not-two-factor');
     await refused(await remove({ organisation: 'org_other' }), 'token-other-organisation');
     await refused(await remove({ claims: { act: { sub: 'user_boss' } } }), 'impersonated');
