@@ -13,11 +13,22 @@ import { judge, type Judge } from './judge.ts';
 import { KeyUnavailable, type SigningKey } from './keys.ts';
 import { readRequest, type SigningRequest } from './requests.ts';
 import { Held, Refused } from './verdict.ts';
-import { wordsFor } from './words.ts';
+import { whyThrownBack, wordsFor } from './words.ts';
 
-/** What the signer tells: one line each. Names are added to, never renamed. */
+/**
+ * What the signer tells: one line each. Names are added to, never renamed. `not-taken`: the cloud's API does not take an answer;
+ * `answer-refused`: it was taken there, and thrown back by what verifies it for good.
+ */
 export interface News {
-  readonly event: 'signing' | 'signed' | 'refused' | 'held' | 'not-taken' | 'cloud-unreachable' | 'cloud-reachable';
+  readonly event:
+    | 'signing'
+    | 'signed'
+    | 'refused'
+    | 'held'
+    | 'not-taken'
+    | 'answer-refused'
+    | 'cloud-unreachable'
+    | 'cloud-reachable';
   readonly request?: string;
   readonly kind?: string;
   readonly word?: string;
@@ -69,6 +80,7 @@ export async function handleAll(agent: Agent, values: readonly unknown[], signal
       else done += (await refuse(agent, request.id, 'unreadable', 'malformed', request.problem)) === 'done' ? 1 : 0;
       continue;
     }
+    if (request.lastAnswerRefused !== null) thrownBack(agent, request, request.lastAnswerRefused);
     const isSeal = request.statement.kind === 'seal';
     if (isSeal && stopped) {
       waiting++;
@@ -94,7 +106,7 @@ async function handle(
     const taken = await agent.cloud.answer(id, { signature });
     agent.health.answered();
     if (taken.taken) return { outcome: news(agent, id, signature), signed: true };
-    agent.tell({ event: 'not-taken', request: id, kind, says: taken.why });
+    notTaken(agent, id, kind, taken);
     return { outcome: 'open', signed: true };
   } catch (error) {
     if (error instanceof Refused) {
@@ -147,8 +159,20 @@ async function refuse(agent: Agent, id: string, kind: string, word: string, says
   agent.tell({ event: 'refused', request: id, kind, word, says });
   const taken = await agent.cloud.answer(id, { refused: `${word}: ${says}`.slice(0, 500) });
   if (taken.taken) return news(agent, id, word);
-  agent.tell({ event: 'not-taken', request: id, kind, says: taken.why });
+  notTaken(agent, id, kind, taken);
   return 'open';
+}
+
+function notTaken(agent: Agent, id: string, kind: string, { word, why }: { word: string; why: string }): void {
+  agent.health.notTaken(word, why);
+  agent.tell({ event: 'not-taken', request: id, kind, word, says: why });
+}
+
+/** Nothing more to do than to say it: what is asked for again is judged and answered like anything else. */
+function thrownBack(agent: Agent, { id, statement: { kind } }: SigningRequest, word: string): void {
+  const says = whyThrownBack(word);
+  agent.health.notTaken(word, says);
+  agent.tell({ event: 'answer-refused', request: id, kind, word, says });
 }
 
 const MOST_ANSWERED = 10_000;

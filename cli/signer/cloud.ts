@@ -13,8 +13,8 @@ export class CloudUnreachable extends Error {
   }
 }
 
-/** What became of an answer. `refused`: the cloud does not take it, and says why. */
-type Taken = { readonly taken: true } | { readonly taken: false; readonly why: string };
+/** What became of an answer. Not taken: `word` is the cloud's own, or the status; `why` is its sentence. */
+type Taken = { readonly taken: true } | { readonly taken: false; readonly word: string; readonly why: string };
 
 export interface Cloud {
   /**
@@ -48,16 +48,19 @@ async function textOf(response: Response): Promise<string> {
   return Buffer.concat(parts).toString('utf8');
 }
 
-/** The cloud's own sentence, as far as it may be shown. */
-function sentenceOf(status: number, text: string): string {
-  let said: string | undefined;
+/** The cloud's own word and sentence, as far as they may be shown. */
+function refusalOf(status: number, text: string): { word: string; why: string } {
   try {
     const { detail, reason } = problem.parse(JSON.parse(text));
-    said = [reason, detail].filter(Boolean).join(': ');
+    const said = [reason, detail].filter(Boolean).join(': ');
+    if (said !== '') {
+      const word = reason !== undefined && /^[a-z][a-z-]{1,63}$/.test(reason) ? reason : String(status);
+      return { word, why: `${status}: ${printable(said.slice(0, MOST_WORDS))}` };
+    }
   } catch {
     // Not ours: a proxy's page.
   }
-  return said ? `${status}: ${printable(said.slice(0, MOST_WORDS))}` : `HTTP status ${status}`;
+  return { word: String(status), why: `HTTP status ${status}` };
 }
 
 function causeOf(error: unknown): string {
@@ -106,7 +109,7 @@ export function createCloud(api: URL, key: string): Cloud {
     async requests(waitSeconds, signal) {
       const limit = AbortSignal.any([signal, AbortSignal.timeout(waitSeconds * 1000 + ANSWER_MS)]);
       const { response, text } = await send(`requests?wait=${waitSeconds}`, {}, limit);
-      if (!response.ok) throw new CloudUnreachable(sentenceOf(response.status, text), secondsToWait(response));
+      if (!response.ok) throw new CloudUnreachable(refusalOf(response.status, text).why, secondsToWait(response));
       try {
         return listed.parse(JSON.parse(text)).requests;
       } catch {
@@ -119,10 +122,10 @@ export function createCloud(api: URL, key: string): Cloud {
       const { response, text } = await send(`requests/${id}`, init, AbortSignal.timeout(ANSWER_MS));
       if (response.ok) return { taken: true };
       const { status } = response;
-      const why = sentenceOf(status, text);
+      const refusal = refusalOf(status, text);
       // Said of this answer, and for good; everything else is about now.
-      if ([404, 409, 410, 422].includes(status)) return { taken: false, why };
-      throw new CloudUnreachable(why, secondsToWait(response));
+      if ([404, 409, 410, 422].includes(status)) return { taken: false, ...refusal };
+      throw new CloudUnreachable(refusal.why, secondsToWait(response));
     },
   };
 }

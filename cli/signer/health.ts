@@ -12,6 +12,8 @@ export interface Health {
   signed(kind: string): void;
   refused(word: string, says: string): void;
   held(word: string, says: string): void;
+  /** The cloud did not take an answer. */
+  notTaken(word: string, says: string): void;
   /** JSON, one line. */
   line(): string;
 }
@@ -29,6 +31,9 @@ export function createHealth(origin: string, said: () => Said, now: () => Date):
   let unreachable: string | null = null;
   let refusal: Trouble | null = null;
   let hold: Trouble | null = null;
+  let lastNotTaken: Trouble | null = null;
+  /** In the last round. */
+  let answersTaken = true;
   const counts = { seals: 0, others: 0, answers: 0, refusals: 0 };
   const trouble = (word: string, says: string): Trouble => ({
     at: now().toISOString(),
@@ -41,6 +46,7 @@ export function createHealth(origin: string, said: () => Said, now: () => Date):
       lastHeard = now();
       unreachable = null;
       hold = null;
+      answersTaken = true;
     },
     lost(why) {
       unreachable = why;
@@ -59,11 +65,15 @@ export function createHealth(origin: string, said: () => Said, now: () => Date):
     held(word, says) {
       hold = trouble(word, says);
     },
+    notTaken(word, says) {
+      answersTaken = false;
+      lastNotTaken = trouble(word, says);
+    },
     line() {
       const { standing } = said();
       return JSON.stringify({
         log: origin,
-        ok: unreachable === null && hold === null,
+        ok: unreachable === null && hold === null && answersTaken,
         since: since.toISOString(),
         heard: lastHeard?.toISOString() ?? null,
         ...(unreachable !== null && { unreachable }),
@@ -74,6 +84,7 @@ export function createHealth(origin: string, said: () => Said, now: () => Date):
         ...counts,
         ...(hold !== null && { held: hold }),
         ...(refusal !== null && { lastRefusal: refusal }),
+        ...(lastNotTaken !== null && { lastNotTaken }),
       });
     },
   };

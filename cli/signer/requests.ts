@@ -42,6 +42,8 @@ export interface SigningRequest {
   readonly registry: Registry;
   readonly signer: Hex;
   readonly statement: Statement;
+  /** The fixed word with which the cloud's signing plane has thrown the last answer back; null: none was. */
+  readonly lastAnswerRefused: string | null;
 }
 
 /** A request that cannot. `id` is null when not even that can be read: then nobody can be told. */
@@ -72,6 +74,12 @@ const common = {
   signer: hex(20),
   typedData: z.unknown(),
   digest: hex(32),
+  // For people alone: one that is no word is passed over, and the statement judged all the same.
+  lastAnswerRefused: z
+    .string()
+    .regex(/^[a-z][a-z-]{1,63}$/)
+    .nullish()
+    .catch(null),
 };
 const request = z.discriminatedUnion('kind', [
   z.object({ ...common, kind: z.enum(['seal', 'shadow']), seal }),
@@ -128,7 +136,8 @@ export function readRequest(value: unknown): SigningRequest | MalformedRequest {
   if (statement.message.logId !== wire.logId) return fail('its statement is about another log than it says');
   if (wire.digest !== statement.digest) return fail('its digest is not that of its statement');
   if (!isDeepStrictEqual(wire.typedData, statement.typedData)) return fail('its typed data are not its statement');
-  return { id: wire.id, logId: wire.logId, registry: wire.registry, signer: wire.signer, statement };
+  const { id: requestId, logId, registry, signer, lastAnswerRefused = null } = wire;
+  return { id: requestId, logId, registry, signer, statement, lastAnswerRefused };
 }
 
 function statementOf(wire: Wire): Statement {

@@ -32,16 +32,23 @@ async function keyOf(
   return heldKey(openKeystore(await readText('keystore', keystore, stdin), password), signer);
 }
 
+/** What comes again with the same request, as long as nothing has changed. */
+const STANDING: readonly News['event'][] = ['held', 'not-taken', 'refused', 'answer-refused'];
+const MOST_STANDING = 10_000;
+
 /** One line for each news; what stays as it is, is told once. */
 function teller({ stdout }: Terminal, json: boolean): (news: News) => void {
   const standing = new Map<string, string>();
   return (news) => {
     const { event, request = '', kind = '', word = '', says } = news;
-    if (event === 'held' || event === 'not-taken' || event === 'refused') {
-      const told = `${event} ${word} ${says}`;
-      if (standing.get(request) === told) return;
-      standing.set(request, told);
-    } else standing.delete(request);
+    if (STANDING.includes(event)) {
+      // One round may tell two of them about one request: each stands for itself.
+      const told = `${word} ${says}`;
+      const place = `${event} ${request}`;
+      if (standing.get(place) === told) return;
+      if (standing.size >= MOST_STANDING) standing.clear();
+      standing.set(place, told);
+    } else for (const each of STANDING) standing.delete(`${each} ${request}`);
     const time = new Date().toISOString();
     if (json) stdout.write(`${JSON.stringify({ time, ...news })}\n`);
     else stdout.write(`${[time, event, kind, word].filter(Boolean).join('  ')}  ${printable(says)}\n`);

@@ -13,6 +13,18 @@ const CUSTODY: Readonly<Record<number, string>> = {
   3: 'a key that only its owner can use (tenant-agent)',
 };
 
+const THROWN_BACK: ReadonlyMap<string, string> = new Map([
+  ['bad-signature', 'its signature is not in the one form that is taken (65 bytes, low s, v 27 or 28)'],
+  ['wrong-signer', 'its signature is of another key, or of another statement'],
+  ['malformed', 'it cannot be read'],
+]);
+
+/** Why the cloud's signing plane did not take the last answer. @param word the cloud's own; there may be newer ones than this program */
+export function whyThrownBack(word: string): string {
+  const why = THROWN_BACK.get(word) ?? 'for a reason that this program does not know';
+  return `The cloud has thrown the last answer to this back, and asks again: ${why}. Nothing was anchored by it.`;
+}
+
 /** One sentence or two, without line feeds. */
 export function wordsFor(statement: Statement, said: Said, { origin, registry, signer }: SignerPolicy): string {
   const log = `${origin} (contract ${registry.contract} on chain ${registry.chainId})`;

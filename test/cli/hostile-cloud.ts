@@ -127,6 +127,8 @@ export async function startCloud(signer: Hex, options: { registry?: Registry; or
     /** What was asked of the server, in order: `requests`, `answer`, `tile`, `entries`. */
     calls,
     url: '',
+    /** The word with which what is behind the API throws answers back after it has taken them; null: it does not. */
+    throwsBack: null as string | null,
     policy: {
       format: 'kiff.signer-policy/1',
       origin,
@@ -284,7 +286,10 @@ export async function startCloud(signer: Hex, options: { registry?: Registry; or
       }
     }
     answers.push(answer);
-    if (asked !== undefined) open.splice(open.indexOf(asked), 1);
+    if (asked !== undefined) {
+      open.splice(open.indexOf(asked), 1);
+      if (cloud.throwsBack !== null) cloud.offer({ ...asked, lastAnswerRefused: cloud.throwsBack });
+    }
     response.writeHead(204).end();
     const all = answered;
     answered = [];

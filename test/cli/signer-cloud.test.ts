@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createSteps, type Steps } from '../activities/custody/steps.ts';
-import { createPlane, type Plane } from '../activities/plane.ts';
+import { createPlane, failsAs, type Plane } from '../activities/plane.ts';
 import { startIngestApi, type IngestApi } from '../api/ingest-api.ts';
+import { createOwnSigner } from '../custody/own-signer.ts';
 import { anvil } from '../parts.ts';
 import type { TestTenant } from '../product-database.ts';
 import { SIGNER } from './signer-agent.ts';
@@ -20,6 +21,7 @@ describe('kiff signer and the cloud', function () {
   let home: Home;
   let signer: ChildProcess;
   let rpc: string;
+  let key: string;
   const lines: Line[] = [];
 
   before(async () => {
@@ -28,7 +30,7 @@ describe('kiff signer and the cloud', function () {
     steps = createSteps(plane);
     of = await steps.tenant();
     tenant = of.tenant;
-    const { key } = await plane.database.createKey(tenant, { scopes: ['signer'] });
+    ({ key } = await plane.database.createKey(tenant, { scopes: ['signer'] }));
     const registry = { chainId: plane.database.chainId, contract: plane.registry.address, periodSeconds: 1 };
     const policy = {
       format: 'kiff.signer-policy/1',
@@ -81,12 +83,35 @@ describe('kiff signer and the cloud', function () {
     );
   });
 
-  it('killed and started again, goes on where its journal and the chain are', async () => {
+  it('killed and started again, says which answer was thrown back while it was away (C8), and goes on where its journal and the chain are', async () => {
     signer.kill('SIGKILL');
     await once(signer, 'close');
+    await plane.post(tenant, 1);
+    await plane.collect(tenant);
+    const away = async (): Promise<void> => {
+      await plane.database.sql(
+        `UPDATE kiff.signers_seen SET seen_at = seen_at - interval '1 minute' WHERE tenant = $1`,
+        [tenant.id],
+      );
+      await assert.rejects(plane.sign(tenant), failsAs('signer-absent'));
+    };
+    await away();
+    const stranger = createOwnSigner(api.url, key);
+    const [asked] = await stranger.list();
+    // Not by the API, which would not take it: by a database that somebody else writes to.
+    const client = await plane.database.connect(tenant.url);
+    await client.query(`INSERT INTO kiff.commands (kind, payload) VALUES ('signer.answer', $1)`, [
+      { request: asked!.id, signature: await stranger.sign(asked!) },
+    ]);
+    await client.end();
+    await away();
     await start();
     const seq = await steps.seal(tenant);
     assert.equal(await plane.level(tenant, seq), 'final');
+    assert.deepEqual(
+      lines.flatMap(({ event, word, kind }) => (event === 'answer-refused' ? [`${kind} ${word}`] : [])),
+      ['seal wrong-signer'],
+    );
     signer.kill('SIGTERM');
     assert.deepEqual(await once(signer, 'close'), [0, null]);
   });

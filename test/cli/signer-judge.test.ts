@@ -80,6 +80,21 @@ describe('the judgement of a tenant’s signer', function () {
     assert.equal(signer.asked.length, 6);
   });
 
+  it('judges what was thrown back like anything else, whatever the cloud says of it', async () => {
+    await migrated();
+    for (const said of ['wrong-signer', 'a-newer-word', '\u001b[2J', 'x'.repeat(5_000), 7, {}]) {
+      const asked = signer.asked.length;
+      const news = await signer.handle(seal({ root: EVIL }, { lastAnswerRefused: said }));
+      assert.equal(signer.asked.length, asked);
+      const isWord = said === 'wrong-signer' || said === 'a-newer-word';
+      assert.deepEqual(
+        news.filter(({ event }) => event !== 'not-taken').map(({ event, word }) => `${event} ${word}`),
+        [...(isWord ? [`answer-refused ${said}`] : []), 'refused not-an-extension'],
+      );
+    }
+    assert.equal(await outcome(seal({}, { lastAnswerRefused: 'wrong-signer' })), 'signed');
+  });
+
   describe('of a seal', () => {
     beforeEach(migrated);
 
@@ -283,6 +298,35 @@ describe('the judgement of a tenant’s signer', function () {
       assert.equal(await outcome(cloud.cancel(first.hash)), 'signed');
       assert.equal(await outcome(away(other, 'a').request), 'second-statement', 'its nonce is used');
       assert.equal(await outcome(away(other, 'b').request), 'signed');
+    });
+
+    it('a cancellation of a handover to it that it signed, and of no other; for ever', async () => {
+      const stranger: Hex = `0x${'77'.repeat(20)}`;
+      const { request, hash } = cloud.handover();
+      assert.equal(await outcome(cloud.cancel(hash)), 'unknown-handover', 'it did not sign that one yet');
+      assert.equal(await outcome(request), 'signed');
+      const between = cloud.handover({ to: stranger, nonce: bytesOf('another') });
+      assert.equal(await outcome(between.request), 'wrong-address');
+      assert.equal(await outcome(cloud.cancel(between.hash)), 'unknown-handover', 'nor is its end signed');
+      assert.equal(await outcome(cloud.cancel(EVIL)), 'unknown-handover');
+      assert.equal(await outcome(cloud.cancel(hash, { epochTo: 2 })), 'wrong-epoch');
+      assert.equal(await outcome({ ...cloud.cancel(hash), signer: stranger }), 'wrong-signer');
+      assert.equal(await outcome({ ...cloud.cancel(hash), logId: EVIL }), 'malformed');
+      const foreign = await startCloud(SIGNER, { origin: 'kiff.dev/t/other' });
+      assert.equal(await outcome(foreign.cancel(hash)), 'wrong-log');
+      await foreign.stop();
+      const elsewhere = await startCloud(SIGNER, { registry: { ...cloud.registry, chainId: 8453 } });
+      assert.equal(await outcome(elsewhere.cancel(hash)), 'wrong-contract');
+      await elsewhere.stop();
+
+      const cancel = cloud.cancel(hash);
+      cloud.offer(cancel);
+      await signer.round();
+      signer.restart();
+      assert.equal(await outcome(cloud.accept(hash)), 'unknown-handover', 'there is no way back');
+      await signer.handle(cancel);
+      assert.equal(new Set(cloud.signaturesOf(cancel)).size, 1);
+      assert.equal(signer.asked.length, 2, 'the handover and its cancellation, once each');
     });
 
     it('no cancellation of what it has accepted', async () => {

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { CreateKeyCommand, GetPublicKeyCommand } from '@aws-sdk/client-kms';
-import type { TypedDataDefinition } from 'viem';
+import { recoverAddress, type TypedDataDefinition } from 'viem';
 import { privateKeyToAccount } from 'viem/accounts';
 import { addressOfPublicKey, leafHash, type Hex } from '../../protocol/index.ts';
 import { keyOfSpki } from '../../protocol/spki.ts';
@@ -17,12 +17,12 @@ import { principals, region, startHarness } from '../dev/kms/harness.ts';
 import { bytesOf } from '../protocol/receipt-factory.ts';
 import { startCloud, type Cloud } from './hostile-cloud.ts';
 import { KEY, SIGNER } from './signer-agent.ts';
-import { makeHome, type Home, type Ran } from './signer-process.ts';
+import { makeHome, type Home, type Line, type Ran } from './signer-process.ts';
 
 const ACCOUNT = privateKeyToAccount(KEY);
 
 /** What was told, in order: events, with the word of a refusal or a hold. */
-const told = ({ lines }: Ran): string[] =>
+const told = ({ lines }: Pick<Ran, 'lines'>): string[] =>
   lines.map(({ event, word }) => (word === undefined ? event : `${event} ${word}`));
 
 /** A record as it was posted. */
@@ -92,6 +92,59 @@ describe('kiff signer', function () {
     child.kill('SIGTERM');
     assert.deepEqual(await once(child, 'close'), [0, null]);
     assert.equal((await home.run(['--once'])).code, 0, 'the lock is free');
+  });
+
+  it('says once, and in its health, that an answer was thrown back, and gives the same one again (C8)', async () => {
+    cloud.migrate();
+    assert.equal((await home.run(['--once'])).code, 0);
+    cloud.seal();
+    const request = cloud.open[0]!;
+    cloud.throwsBack = 'wrong-signer';
+    const before = cloud.answers.length;
+    const child = home.spawn([]);
+    let printed = '';
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => (printed += text));
+    await cloud.answersReach(before + 3);
+    const health = async () =>
+      JSON.parse((await home.run(['status'])).stdout) as { ok: boolean; lastNotTaken?: { word: string } };
+    const now = await health();
+    assert.deepEqual([now.ok, now.lastNotTaken?.word], [false, 'wrong-signer']);
+    cloud.throwsBack = null;
+    while (!(await health()).ok);
+    assert.equal((await health()).lastNotTaken?.word, 'wrong-signer', 'it was so');
+    child.kill('SIGTERM');
+    await once(child, 'close');
+    const lines = printed
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Line);
+    assert.deepEqual(told({ lines }), ['signing', 'signed', 'answer-refused wrong-signer']);
+    assert.match(lines[2]?.says ?? '', /thrown the last answer.* of another key, or of another statement/);
+    assert.equal(new Set(cloud.signaturesOf(request)).size, 1);
+    assert.deepEqual(cloud.open, []);
+  });
+
+  it('cancels a handover that it signed, and no other one', async () => {
+    const handover = cloud.handover();
+    const cancel = cloud.cancel(handover.hash);
+    const foreign = await startCloud(SIGNER, { origin: 'kiff.dev/t/other' });
+    cloud.offer(handover.request, cloud.cancel(bytesOf('other')), foreign.cancel(handover.hash), cancel);
+    await foreign.stop();
+    const ran = await home.run(['--once']);
+    assert.deepEqual(
+      told(ran),
+      ['signing', 'signed', 'refused unknown-handover', 'refused wrong-log', 'signing', 'signed'],
+      ran.stderr,
+    );
+    assert.match(
+      ran.lines[4]?.says ?? '',
+      new RegExp(`That the handover ${handover.hash} of .* is cancelled, for ever`),
+    );
+    const [signature] = cloud.signaturesOf(cancel);
+    assert.equal(await recoverAddress({ hash: cancel.digest, signature: signature! }), ACCOUNT.address);
+    // Its journal knows it: what was cancelled is never accepted.
+    cloud.offer(cloud.accept(handover.hash));
+    assert.deepEqual(told(await home.run(['--once'])), ['refused unknown-handover']);
   });
 
   it('starts again over the lock of one that was killed', async () => {

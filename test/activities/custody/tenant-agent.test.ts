@@ -50,17 +50,15 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     await plane.stop();
   });
 
-  /** As if it had not looked for work for a minute. */
-  const longAway = () =>
-    plane.database.sql(`UPDATE kiff.signers_seen SET seen_at = seen_at - interval '1 minute' WHERE tenant = $1`, [
-      tenant.id,
-    ]);
+  /** As if its signer had not looked for work for a minute. */
+  const longAway = ({ id }: TestTenant) =>
+    plane.database.sql(`UPDATE kiff.signers_seen SET seen_at = seen_at - interval '1 minute' WHERE tenant = $1`, [id]);
 
   const registry = () => ({ chainId: plane.database.chainId, contract: plane.registry.address });
 
   /** A try to sign while it is away, from its own point of view and ours. */
   async function refusesAs(type: string): Promise<void> {
-    await longAway();
+    await longAway(tenant);
     await assert.rejects(plane.sign(tenant), failsAs(type));
   }
 
@@ -293,7 +291,8 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     );
   });
 
-  it('diverged: a seal of the tenant’s key that we never stated freezes the log; it ends with the last one that we know', async () => {
+  /** Another tenant, whose log its own signer has taken over, and who is there. */
+  async function takenOver() {
     const other = await steps.tenant();
     const { key } = await plane.database.createKey(other.tenant, { scopes: ['signer'] });
     const theirs = createOwnSigner(api.url, key);
@@ -305,6 +304,53 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     await steps.settle();
     await steps.custody.learnSuccession({ tenantId: other.tenant.id });
     await steps.end(migration, 'completed');
+    return { other, theirs };
+  }
+
+  /** The tenant's next log is sealed with a key of ours. */
+  async function goesOn(next: TestTenant): Promise<void> {
+    await plane.anchorAll(); // which registers it
+    await plane.post(next, 1);
+    const seq = await plane.collect(next);
+    await plane.sign(next);
+    await plane.anchorAll();
+    assert.equal(await plane.level(next, seq), 'final');
+  }
+
+  it('signer-lost: gone for good, it freezes nothing; an operator’s word ends the log, and what waited for it goes over', async () => {
+    const { other, theirs } = await takenOver();
+    const { tenant: lost } = other;
+    const sealed = await steps.seal(lost);
+    await theirs.leave();
+    await plane.post(lost, 2);
+    await plane.collect(lost);
+    await longAway(lost);
+    await assert.rejects(plane.sign(lost), failsAs('signer-absent'));
+    assert.equal(await plane.frozen(lost), null, 'it may come back');
+    const [waiting] = await theirs.list();
+    assert.equal(waiting!.seal!.seq, sealed + 1, 'control: until the end it can be answered');
+
+    const operator = await recoveryPlane(plane);
+    assert.deepEqual((await operator.recovery().compare(lost.origin)).logs[0]!.differences, []);
+    await assert.rejects(operator.recovery().end(lost.origin, null), /not frozen: say --reason/);
+    await operator.freeze(lost, 'signer-lost');
+    const { statement, carried } = await operator.recovery().end(lost.origin, 'signer-lost');
+    assert.deepEqual([statement.reason, statement.last.seq], ['signer-lost', sealed]);
+    assert.equal(carried?.carried, 2);
+    await operator.close();
+
+    // Found again after the end: there is nothing left for it to sign.
+    assert.deepEqual(await theirs.list(), []);
+    assert.equal((await theirs.answer(waiting!.id, { signature: await theirs.sign(waiting!) })).status, 410);
+    const signed = theirs.signed.length;
+    theirs.come();
+    await goesOn(lost);
+    await theirs.leave();
+    assert.equal(theirs.signed.length, signed, 'the next log is not its');
+  });
+
+  it('diverged: a seal of the tenant’s key that we never stated freezes the log; it ends with the last one that we know', async () => {
+    const { other, theirs } = await takenOver();
     const agreed = await steps.seal(other.tenant);
     await steps.seal(other.tenant, { anchor: false });
     await theirs.leave();
@@ -349,12 +395,7 @@ describe('custody: a log passes to the tenant’s own signer, and back', functio
     await operator.freeze(other.tenant, 'diverged');
     const { statement } = await operator.recovery().end(other.tenant.origin, null);
     assert.deepEqual([statement.reason, statement.last.seq], ['diverged', agreed]);
-    await plane.anchorAll();
-    await plane.post(other.tenant, 1);
-    const seq = await plane.collect(other.tenant);
-    await plane.sign(other.tenant);
-    await plane.anchorAll();
-    assert.equal(await plane.level(other.tenant, seq), 'final', 'the next log is sealed with a key of ours');
+    await goesOn(other.tenant);
     await operator.close();
   });
 });
