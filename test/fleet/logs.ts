@@ -43,9 +43,7 @@ export interface Fleet {
 export async function createFleet(database: ProductDatabase, firstPeriod: number, domain: Domain): Promise<Fleet> {
   const sealing = await database.connect(database.urls.kiff_sealing);
   const signing = await database.connect(database.urls.kiff_signing);
-  const tenantSql = readMigrations('tenant')
-    .map(({ sql }) => sql)
-    .join('\n');
+  const tenantSql = tenantStatements();
   const logs: FleetLog[] = [];
 
   function makeLog(): FleetLog {
@@ -74,7 +72,8 @@ export async function createFleet(database: ProductDatabase, firstPeriod: number
   return {
     logs,
 
-    // As onboarding makes tenants, but for what takes most of its time and is of no use here: nobody can log in as one.
+    // As onboarding makes tenants, but for what takes most of its time: nobody can log in as one, so its own role is granted
+    // no functions, and what looks a function up by its name waits until all of a chunk are made.
     async grow(count) {
       const made = Array.from({ length: count }, makeLog);
       for (const some of inChunks(made)) {
@@ -83,12 +82,20 @@ export async function createFleet(database: ProductDatabase, firstPeriod: number
             CREATE ROLE kiff_t_${id} NOLOGIN;
             SET LOCAL ROLE kiff_owner;
             INSERT INTO kiff.tenants (id, schema_version) VALUES ('${id}', ${readMigrations('tenant').length});
-            ${tenantSql.replaceAll('{{tenant}}', id)};
+            ${tenantSql.making.replaceAll('{{tenant}}', id)};
             RESET ROLE;`,
         );
-        // A connection that has made some thousand schemas keeps them all in its caches, and slows down with each.
+        const naming = [
+          'SET LOCAL ROLE kiff_owner',
+          ...some.map(({ tenantId }) => tenantSql.triggers.replaceAll('{{tenant}}', tenantId)),
+          ...tenantSql.grants.map(({ functions, grantee }) => {
+            const all = some.map(({ tenantId }) => functions.replaceAll('{{tenant}}', tenantId));
+            return `GRANT EXECUTE ON FUNCTION ${all.join(', ')} TO ${grantee}`;
+          }),
+        ];
+        // A connection keeps in its caches whatever it has made, and slows down with each schema.
         const migration = await database.connect(database.urls.kiff_migrate);
-        await migration.query(`BEGIN; ${schemas.join('\n')} COMMIT;`);
+        await migration.query(`BEGIN; ${schemas.join('\n')} ${naming.join(';\n')}; COMMIT;`);
         await migration.end();
         await sealing.query(
           some
@@ -130,6 +137,27 @@ export async function createFleet(database: ProductDatabase, firstPeriod: number
       }
     },
   };
+}
+
+/**
+ * The tenant migrations, in three parts. PostgreSQL looks for a function among all of its name, in every schema, and forgets
+ * what it found as soon as any function changes (docs/performance.md): tenant by tenant that grows with their number.
+ */
+function tenantStatements(): { making: string; triggers: string; grants: { functions: string; grantee: string }[] } {
+  const triggers: string[] = [];
+  const grants: { functions: string; grantee: string }[] = [];
+  const making = readMigrations('tenant')
+    .map(({ sql }) => sql)
+    .join('\n')
+    .replace(/^CREATE TRIGGER [^;]+;/gm, (statement) => {
+      triggers.push(statement);
+      return '';
+    })
+    .replace(/^GRANT EXECUTE ON FUNCTION\s+([^;]+?)\s+TO ([^;]+);/gm, (_, functions: string, grantee: string) => {
+      if (!grantee.includes('{{tenant}}')) grants.push({ functions, grantee });
+      return '';
+    });
+  return { making, triggers: triggers.join('\n'), grants };
 }
 
 /** Hex digits only, so it needs no quoting beyond this. */
