@@ -42,7 +42,8 @@ export async function leaveEvidence(
   kind: CustodyKind,
   payload: Record<string, unknown>,
 ): Promise<string> {
-  const ref = randomBytes(18).toString('base64url');
+  // Hex: it is typed behind `kiff custody watch`, where a word with a hyphen in front would be an option.
+  const ref = randomBytes(16).toString('hex');
   await db.query('INSERT INTO kiff.commands (kind, payload) VALUES ($1, $2)', [kind, { ref, ...payload }]);
   return ref;
 }

@@ -240,6 +240,7 @@ describe('custody over HTTP', function () {
         [answer.status, answer.headers.get('location'), result, migration],
         [202, result, `/v1/custody/commands/${ref}`, `/v1/custody/migrations/${ref}`],
       );
+      assert.match(ref, /^[0-9a-f]{32}$/, 'a word that a command line takes for no option');
       assert.equal((await api.get(result, token('user_ada'))).json.state, 'pending');
       assert.equal((await read(ref)).state, 'requested');
       await rows.open(ref);

@@ -47,8 +47,9 @@ export interface LocalPeople {
   current(by: LocalAdmin): Promise<string>;
   /** Approves as soon as the new signer is known. */
   approve(by: LocalAdmin, migration: string): Promise<void>;
+  veto(by: LocalAdmin, migration: string): Promise<void>;
   see(by: LocalAdmin, migration: string): Promise<MigrationSeen>;
-  /** Waits for its end. @throws Error when it was undone */
+  /** Waits for its end, and asks as often as `kiff custody watch` does. @throws Error when it was undone */
   completed(by: LocalAdmin, migration: string): Promise<void>;
 }
 
@@ -102,6 +103,7 @@ export function localPeople({ around }: Pick<Stack, 'around'>, tenant: LocalTena
       });
       return made;
     },
+    veto: async (by, migration) => void (await ask(by, 'POST', `/v1/custody/migrations/${migration}/veto`)),
     start: async (by, wanted) => (await ask<{ ref: string }>(by, 'POST', '/v1/custody/migrations', wanted)).ref,
     current: (by) =>
       until('a migration', async () => {
@@ -117,6 +119,7 @@ export function localPeople({ around }: Pick<Stack, 'around'>, tenant: LocalTena
           return state === 'completed' ? true : undefined;
         },
         PATIENCE,
+        1_000,
       ).then(() => undefined),
     async approve(by, migration) {
       const path = `/v1/custody/migrations/${migration}/approve`;

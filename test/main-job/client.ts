@@ -47,14 +47,23 @@ export async function get(
   return { status: response.status, body: JSON.parse(text) as unknown, text };
 }
 
-/** Asks until the answer is not undefined. @throws Error that says what was waited for */
-export async function until<T>(what: string, ask: () => Promise<T | undefined>, timeoutMs = 45_000): Promise<T> {
+/**
+ * Asks until the answer is not undefined.
+ * @param pauseMs between an answer and the next question
+ * @throws Error that says what was waited for
+ */
+export async function until<T>(
+  what: string,
+  ask: () => Promise<T | undefined>,
+  timeoutMs = 45_000,
+  pauseMs = 100,
+): Promise<T> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const answer = await ask();
     if (answer !== undefined) return answer;
     if (performance.now() > deadline) throw new Error(`waited ${timeoutMs / 1000} s in vain for ${what}`);
-    await delay(100);
+    await delay(pauseMs);
   }
 }
 

@@ -1,6 +1,8 @@
 /**
  * C3: custody passes on the whole stack, asked for with `kiff custody` and approved over HTTP, while every process of the signing plane is
  * killed at every boundary between two steps, and the APIs at some. The tenant's own signer is `kiff signer`, killed with them.
+ *
+ * Past 10 KB because the passes go over one log, from one kind of custody to the next.
  */
 import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
@@ -34,6 +36,7 @@ describe('custody under kills', function () {
   let local: LocalStack;
   let tenant: LocalTenant;
   let people: LocalPeople;
+  let admins: readonly [LocalAdmin, LocalAdmin];
   /** Where the tenant's own signer runs, from the moment that the tenant has it. */
   let home: Home | undefined;
   let signing: ChildProcess | undefined;
@@ -42,6 +45,7 @@ describe('custody under kills', function () {
     local = await localStack();
     tenant = await local.tenant();
     people = localPeople(local.stack, tenant);
+    admins = [await people.admin(), await people.admin()];
   });
   after(async () => {
     await killSigner();
@@ -99,16 +103,20 @@ describe('custody under kills', function () {
     });
   }
 
-  /** Kills everything whenever a step was done or undone, until the migration has ended. @returns how often */
-  async function killAtBoundaries(migration: string): Promise<string[]> {
+  /**
+   * Kills everything whenever a step was done, has failed or was undone, until the migration has ended: the next step, or the undo of an
+   * earlier one, is under way then.
+   * @param last the newest boundary that is left alone
+   * @returns the boundaries, in order
+   */
+  async function killAtBoundaries(migration: string, last = '0'): Promise<string[]> {
     const seen: string[] = [];
-    let last = '0';
     for (let boundary = 0; ; boundary++) {
       const rows = await until(
         'the next step',
         async () => {
           const steps = await local.sql<{ id: string; step: string; state: string }>(
-            `SELECT id, step, state FROM kiff.custody_steps WHERE migration = $1 AND id > $2 AND state IN ('done', 'undone') ORDER BY id`,
+            `SELECT id, step, state FROM kiff.custody_steps WHERE migration = $1 AND id > $2 AND state IN ('done', 'failed', 'undone') ORDER BY id`,
             [migration, last],
           );
           if (steps.length > 0) return steps;
@@ -182,8 +190,37 @@ describe('custody under kills', function () {
     assert.ok(seals.filter(({ level }) => level === 'final').length >= 2);
   }
 
+  it('C3: vetoed before the acceptance it ends wholly old, and everything is killed inside each undo', async () => {
+    const before = await receiptOf(await posted());
+    const migration = await people.start(admins[0], { custody: 'cloud' });
+    for (const admin of admins) await people.approve(admin, migration);
+    const proposing = await until(
+      'the proposal',
+      async () => {
+        const [row] = await local.sql<{ id: string }>(
+          `SELECT id FROM kiff.custody_steps WHERE migration = $1 AND step = 'propose' AND state = 'begun'`,
+          [migration],
+        );
+        return row?.id;
+      },
+      PATIENCE,
+    );
+    const killing = killAtBoundaries(migration, proposing);
+    await people.veto(admins[1], migration);
+    const boundaries = await killing;
+    assert.ok(
+      boundaries.some((boundary) => boundary.endsWith(' failed')),
+      boundaries.join(', '),
+    );
+    assert.deepEqual(boundaries.slice(-2), ['hand-over undone', 'identify undone']);
+    const seen = await people.see(admins[0], migration);
+    assert.deepEqual([seen.state, seen.reason, seen.certificate], ['undone', 'vetoed', null]);
+    const after = await receiptOf(await posted());
+    await assertWhole(tenant.genesisSigner, 0);
+    for (const receipt of [before, after]) await assertVerifies(receipt);
+  });
+
   it('C3: it ends wholly new, to the tenant’s KMS, back to ours and to the tenant’s own signer, and no record or seal is lost', async () => {
-    const admins = [await people.admin(), await people.admin()] as const;
     const { arn } = await localTenantKey(local.stack, tenant);
     const before = await receiptOf(await posted());
     const records: string[] = [];
