@@ -6,8 +6,15 @@
  * acceptance is the point of no return; from there only the handover's death on chain undoes, and everything else goes forward. The
  * workflow decides nothing that matters: the signer judges all evidence itself, and the chain says who signs.
  */
-import { CancellationScope, defineSignal, condition, setHandler, upsertSearchAttributes } from '@temporalio/workflow';
-import { ApplicationFailure, CancelledFailure, TemporalFailure } from '@temporalio/common';
+import {
+  CancellationScope,
+  defineSignal,
+  condition,
+  isCancellation,
+  setHandler,
+  upsertSearchAttributes,
+} from '@temporalio/workflow';
+import { ApplicationFailure, TemporalFailure } from '@temporalio/common';
 import { CUSTODY, custodyName, TENANT_ID } from './attributes.ts';
 import { answerStops, openMigration } from './custodyActivities.ts';
 import { finish, follow } from './custodyForward.ts';
@@ -63,7 +70,8 @@ export async function custodyMigration(input: CustodyMigrationInput): Promise<Cu
     await gates.run(() => throughTheGates(saga));
   } catch (error) {
     if (!(error instanceof TemporalFailure)) throw error;
-    failure = stops.first !== null && error instanceof CancelledFailure ? stoppedBy(stops.first) : error;
+    // Also of an activity that was cancelled on its way, which says so in its cause.
+    failure = stops.first !== null && isCancellation(error) ? stoppedBy(stops.first) : error;
   }
 
   // What is irreversible, and what undoes, is not interrupted by anybody.
