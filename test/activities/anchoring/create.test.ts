@@ -63,6 +63,28 @@ describe('anchoring', function () {
     assert.equal((await levels(two))[0], 'final');
   });
 
+  it('looks for seals in a block only at logs that have some: thousands that wait are more tables than one statement can lock', async () => {
+    const anchored = await signed(1);
+    await plane.mine();
+    const { inFlight: sent } = await plane.anchoring.nextTransaction();
+    assert.ok(sent);
+    await untilMined(sent);
+    const waiting = await signed(1);
+    const wallet = await plane.database.connect(plane.database.urls.kiff_anchoring);
+    await wallet.query('BEGIN');
+    const seals = await wallet.query<{ tenant: string }>(`SELECT tenant FROM kiff.seals_to_confirm(500, '', 0)`);
+    const locks = await wallet.query<{ name: string }>(
+      `SELECT relation::regclass::text AS name FROM pg_locks WHERE pid = pg_backend_pid() AND relation IS NOT NULL`,
+    );
+    await wallet.end();
+    assert.ok(seals.rows.some(({ tenant }) => tenant === anchored.id));
+    const locked = locks.rows.map(({ name }) => name);
+    assert.ok(locked.includes(`kiff_t_${anchored.id}.seals`), 'control');
+    assert.ok(!locked.includes(`kiff_t_${waiting.id}.seals`));
+    await plane.anchorAll();
+    assert.deepEqual([(await levels(anchored))[0], (await levels(waiting))[0]], ['final', 'final']);
+  });
+
   it('F3: dies after the broadcast; the next one finds the same bytes and nothing is sent twice', async () => {
     const tenant = await signed(1);
     await plane.mine();
